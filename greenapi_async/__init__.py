@@ -1,0 +1,1 @@
+"""Async client and poller for GREEN-API's incoming WhatsApp statuses."""

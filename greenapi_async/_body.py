@@ -1,0 +1,69 @@
+"""One answer's bytes, bounded on the wire and again when unpacked. Pure: it is fed, it does not read."""
+
+import zlib
+
+from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Body:
+    """Collects the chunks of a body; `content` never grows beyond `limit` bytes.
+
+    Raises:
+        BodyTooLargeError: there is more, on the wire or unpacked (a gzip bomb stops at the bound).
+        DecodeError: the content encoding is none we asked for, or what came is not gzip.
+        TransportError: the gzip stream ends in the middle.
+    """
+
+    def __init__(self, content_encoding: str, limit: int) -> None:
+        self._limit = limit
+        self._received = 0
+        self._content = bytearray()
+        self._gzip = zlib.decompressobj(_GZIP) if content_encoding in {"gzip", "x-gzip"} else None
+
+        if self._gzip is None and content_encoding not in {"", "identity"}:
+            raise DecodeError("the answer is packed in a way that was not asked for: only gzip is")
+
+    @property
+    def content(self) -> bytes:
+        """What has come so far."""
+        return bytes(self._content)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next chunk from the wire."""
+        self._received += len(chunk)
+        if self._gzip is None:
+            self._keep(chunk)
+        else:
+            self._unpack(chunk)
+
+        if self._received > self._limit:
+            raise BodyTooLargeError(self._limit)
+
+    def finish(self) -> None:
+        """Tell that the wire has ended."""
+        if self._gzip is not None and self._received and not self._gzip.eof:
+            raise TransportError("the answer was cut in the middle")
+
+    def _unpack(self, chunk: bytes) -> None:
+        while chunk and self._gzip is not None:
+            if self._gzip.eof:  # A gzip body may be several gzip streams in a row.
+                self._gzip = zlib.decompressobj(_GZIP)
+
+            try:
+                unpacked = self._gzip.decompress(chunk, self._limit - len(self._content) + 1)
+            except zlib.error:
+                unpacked = None
+
+            if unpacked is None:
+                raise DecodeError("the answer says it is gzip and is not")
+
+            self._keep(unpacked)
+            chunk = self._gzip.unconsumed_tail or self._gzip.unused_data
+
+    def _keep(self, unpacked: bytes) -> None:
+        room = self._limit - len(self._content)
+        self._content += unpacked[:room]
+        if len(unpacked) > room:
+            raise BodyTooLargeError(self._limit)

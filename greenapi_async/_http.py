@@ -1,0 +1,304 @@
+"""One question over HTTP: a body with the server's time, or one of our errors; the token stays inside."""
+
+import functools
+import ipaddress
+import math
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+import anyio
+import attrs
+import httpx
+
+from greenapi_async._body import Body
+from greenapi_async._refusals import printable, refusal
+from greenapi_async._secret import MASK, Secret, on_the_wire
+from greenapi_async.errors import (
+    BodyTooLargeError,
+    ClientClosedError,
+    ConfigurationError,
+    DecodeError,
+    GreenApiError,
+    TransportError,
+)
+
+_MOST_CONNECTIONS = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
+_KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
+_LONGEST_REFUSAL = 65_536
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Where an instance is asked: its address, its id and its token."""
+
+    api_url: str
+    id_instance: str
+    token: Secret
+
+    def url(self, minutes: int | None) -> str:
+        """Return the address of a question, with `***` where the token belongs."""
+        query = "" if minutes is None else f"?minutes={minutes}"
+        return f"{self.api_url}/waInstance{self.id_instance}/getIncomingStatuses/{MASK}{query}"
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """A complete 200: its body, free of the token, and what it tells of the server's time.
+
+    Attributes:
+        date: UNIX seconds of the `Date` header, or None without a usable one.
+        cached: whether it comes from a cache (`Age` above 0), so that its time is not the server's now.
+        duration: seconds from sending the question to the body's last byte.
+    """
+
+    body: bytes = attrs.field(repr=False)
+    date: float | None
+    cached: bool
+    duration: float
+
+
+@attrs.define
+class Gate:
+    """Lets the questions of one instance leave one after the other, `period` seconds apart."""
+
+    period: float
+    _lock: anyio.Lock = attrs.field(init=False, factory=anyio.Lock)
+    _next_at: float = attrs.field(init=False, default=-math.inf)
+
+    async def take_turn(self, limiter: anyio.CapacityLimiter) -> None:
+        """Wait for the turn and for a place in the limiter, which the caller gives back.
+
+        Who is cancelled while waiting takes no turn.
+        """
+        async with self._lock:
+            await anyio.sleep_until(self._next_at)
+            await limiter.acquire()
+            self._next_at = anyio.current_time() + self.period
+
+
+class Http:
+    """The HTTP machinery that clients share: httpx's client, and a limiter no larger than its pool.
+
+    httpcore's pool loses a place for ever when a request is cancelled while it waits for one
+    (encode/httpcore#1093); behind the limiter no request ever waits there.
+    """
+
+    def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
+        self.limiter = anyio.CapacityLimiter(_MOST_CONNECTIONS)
+        self._client = http_client or _make_client()
+        self._owned = http_client is None
+        self._timeout = timeout
+        self._max_body = max_body
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client underneath is closed, by us or by its owner."""
+        return self._client.is_closed
+
+    async def aclose(self) -> None:
+        """Close the client underneath, unless it was injected."""
+        if self._owned:
+            await self._client.aclose()
+
+    async def get(self, endpoint: Endpoint, gate: Gate, minutes: int | None) -> Answer:
+        """Ask once.
+
+        Raises:
+            ClientClosedError: the client underneath is closed.
+            TransportError: no whole answer came within the timeout.
+            ResponseError: the answer refuses.
+            BodyTooLargeError: the answer is larger than `max_body`.
+            DecodeError: the answer is packed wrongly.
+        """
+        await gate.take_turn(self.limiter)
+        try:
+            with on_the_wire(endpoint.token):
+                return await self._exchange(endpoint, minutes)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            # The frames of a proxied request show its URL to whoever prints a traceback with locals.
+            raise cancelled.with_traceback(None)  # noqa: B904 - it is the same exception.
+        finally:
+            self.limiter.release()
+
+    async def _exchange(self, endpoint: Endpoint, minutes: int | None) -> Answer:
+        if self.closed:
+            raise ClientClosedError("the HTTP client is closed: make a new AsyncStatusesClient")
+
+        failure: TransportError | None = None
+        started = anyio.current_time()
+
+        with anyio.move_on_after(self._timeout) as scope:
+            try:
+                http_code, headers, body = await self._send(endpoint, minutes)
+            except (httpx.HTTPError, OSError, anyio.ClosedResourceError) as error:
+                failure = _transport_error(error, endpoint.token)
+
+        if scope.cancelled_caught:
+            raise TransportError(f"no whole answer within {self._timeout:g} s", timeout=True)
+
+        if failure is not None:
+            raise failure
+
+        if http_code != 200:
+            raise refusal(http_code, headers, body)
+
+        return Answer(
+            body=body,
+            date=_date(headers.get("date", "")),
+            cached=headers.get("age", "0").strip() not in {"", "0"},
+            duration=anyio.current_time() - started,
+        )
+
+    async def _send(self, endpoint: Endpoint, minutes: int | None) -> tuple[int, Mapping[str, str], bytes]:
+        request = self._client.build_request("GET", endpoint.url(minutes), headers=_HEADERS, timeout=None)
+        request.url = _MaskedURL(request.url, endpoint.token)
+        response = await self._client.send(request, stream=True, follow_redirects=False)
+        try:
+            if response.status_code == 200:
+                body = await _whole_body(response, self._max_body)
+            else:
+                body = await _beginning(response, _LONGEST_REFUSAL)
+        finally:
+            await response.aclose()
+
+        return response.status_code, response.headers, endpoint.token.redact(body)
+
+
+def checked_api_url(api_url: object) -> str:
+    """Return the address without a trailing slash, or raise `ConfigurationError`.
+
+    https only, and http for loopback; a path is kept.
+    """
+    try:
+        url = httpx.URL(api_url) if isinstance(api_url, str) else None
+    except httpx.InvalidURL:
+        url = None
+
+    if url is None or not url.host or url.userinfo or url.query or url.fragment:
+        raise ConfigurationError("api_url must look like https://1101.api.green-api.com")
+
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
+        raise ConfigurationError("api_url must begin with https://: the token would travel in the clear")
+
+    return str(url).rstrip("/")
+
+
+def sealed(error: GreenApiError) -> GreenApiError:
+    """Return the error without the frames and causes it came through: those hold bodies and requests."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+class _MaskedURL(httpx.URL):
+    """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
+
+    httpx logs every URL at INFO, and the token stands in its path.
+    """
+
+    def __init__(self, url: httpx.URL, token: Secret) -> None:
+        super().__init__(url)
+        self._token = token
+
+    @property
+    def raw_path(self) -> bytes:
+        before, _, after = super().raw_path.rpartition(MASK.encode())
+        return before + quote(self._token.reveal(), safe="").encode() + after
+
+
+def _make_client() -> httpx.AsyncClient:
+    limits = httpx.Limits(
+        max_connections=_MOST_CONNECTIONS,
+        max_keepalive_connections=_MOST_CONNECTIONS,
+        keepalive_expiry=_KEEPALIVE,
+    )
+    return httpx.AsyncClient(verify=_ssl_context(), limits=limits)
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _whole_body(response: httpx.Response, limit: int) -> bytes:
+    body = _body_of(response, limit)
+    await _read(response, body)
+    return body.content
+
+
+async def _beginning(response: httpx.Response, limit: int) -> bytes:
+    """Return what a refusal says; its code tells enough where that cannot be read."""
+    try:
+        body = _body_of(response, limit)
+    except DecodeError:
+        return b""
+
+    with suppress(BodyTooLargeError, DecodeError):
+        await _read(response, body)
+
+    return body.content
+
+
+def _body_of(response: httpx.Response, limit: int) -> Body:
+    # A mock transport's answer comes read and unpacked.
+    packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+    return Body(packed.lower(), limit)
+
+
+async def _read(response: httpx.Response, body: Body) -> None:
+    if response.is_stream_consumed:
+        body.feed(response.content)
+        return
+
+    failure: GreenApiError | None = None
+    # Leaving httpx's nested generators half-read makes trio warn of each; a cancellation ends them all.
+    with anyio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            try:
+                body.feed(chunk)
+            except GreenApiError as error:
+                failure = error
+                scope.cancel()
+
+    if failure is not None:
+        raise failure
+
+    body.finish()
+
+
+def _transport_error(error: BaseException, token: Secret) -> TransportError:
+    said = printable(token.redact_text(str(error)))
+    message = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if _is_refused_certificate(error):
+        return TransportError(f"the server's TLS certificate was refused: {message}", retryable=False)
+
+    return TransportError(message)
+
+
+def _is_refused_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+
+    return False
+
+
+def _date(header: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

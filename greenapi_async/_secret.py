@@ -1,0 +1,80 @@
+"""The token: held so that it does not print, found in what others say, kept out of their logs."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final, NoReturn
+from urllib.parse import quote
+
+MASK: Final = "***"
+_TALKATIVE_LOGGERS = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+    "hpack.hpack",
+    "hpack.table",
+)
+
+
+class Secret:
+    """A text that prints as `***` and does not pickle; `reveal` gives it, `redact` finds it."""
+
+    __slots__ = ("__weakref__", "_spellings", "_text")
+
+    def __init__(self, text: str) -> None:
+        encoded = quote(text, safe="")
+        lower = re.sub("%..", lambda match: match[0].lower(), encoded)
+        self._text = text
+        self._spellings = {spelling.encode() for spelling in (text, encoded, lower)}
+
+    def reveal(self) -> str:
+        """Return the text: only ever for the wire."""
+        return self._text
+
+    def redact(self, body: bytes) -> bytes:
+        """Return the bytes with `***` for every occurrence, raw or percent-encoded."""
+        for spelling in self._spellings:
+            body = body.replace(spelling, MASK.encode())
+        return body
+
+    def redact_text(self, text: str) -> str:
+        """Return the text with `***` for every occurrence, raw or percent-encoded."""
+        return self.redact(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret does not pickle")
+
+
+_on_the_wire: ContextVar[Secret] = ContextVar("_on_the_wire")
+
+
+@contextmanager
+def on_the_wire(secret: Secret) -> Iterator[None]:
+    """Redact what the HTTP libraries log meanwhile: a Location or a broken header line can echo the token."""
+    for name in _TALKATIVE_LOGGERS:
+        logging.getLogger(name).addFilter(_redact_record)
+
+    previous = _on_the_wire.set(secret)
+    try:
+        yield
+    finally:
+        _on_the_wire.reset(previous)
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    secret = _on_the_wire.get(None)
+    if secret is not None:
+        said = record.getMessage()
+        redacted = secret.redact_text(said)
+        if redacted != said:
+            record.msg, record.args = redacted, ()
+
+    return True
