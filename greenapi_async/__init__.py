@@ -1,1 +1,82 @@
-"""Async client and poller for GREEN-API's incoming WhatsApp statuses."""
+"""Async client and poller for GREEN-API's incoming WhatsApp statuses: every new status once, none lost."""
+
+from greenapi_async._wire import from_dict, to_dict
+from greenapi_async.client import AsyncStatusesClient
+from greenapi_async.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BadRequestError,
+    BodyTooLargeError,
+    ClientClosedError,
+    ConfigurationError,
+    DecodeError,
+    GreenApiError,
+    InstanceNotReadyError,
+    MediaError,
+    NotFoundError,
+    QuotaExceededError,
+    RateLimitedError,
+    ResponseError,
+    RetentionGapError,
+    ServerError,
+    StoreError,
+    TransportError,
+    UnexpectedRedirectError,
+)
+from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed, Recovered
+from greenapi_async.models import (
+    AudioStatus,
+    DeletedStatus,
+    ExtendedTextMessage,
+    ImageStatus,
+    Status,
+    TextStatus,
+    UnknownStatus,
+    VideoStatus,
+)
+from greenapi_async.poller import Batch, StatusPoller
+from greenapi_async.stores import Checkpoint, MemoryStore, Store
+
+__all__ = [
+    "AccessDeniedError",
+    "AsyncStatusesClient",
+    "AudioStatus",
+    "AuthenticationError",
+    "BadRequestError",
+    "Batch",
+    "BodyTooLargeError",
+    "Checkpoint",
+    "ClientClosedError",
+    "ConfigurationError",
+    "DecodeError",
+    "DeletedStatus",
+    "Event",
+    "ExtendedTextMessage",
+    "GapDetected",
+    "GreenApiError",
+    "Health",
+    "ImageStatus",
+    "InstanceNotReadyError",
+    "MediaError",
+    "MemoryStore",
+    "NotFoundError",
+    "PollFailed",
+    "Polled",
+    "QuotaExceededError",
+    "RateLimitedError",
+    "Recovered",
+    "ResponseError",
+    "RetentionGapError",
+    "ServerError",
+    "Status",
+    "StatusPoller",
+    "Store",
+    "StoreError",
+    "TextStatus",
+    "TransportError",
+    "UnexpectedRedirectError",
+    "UnknownStatus",
+    "VideoStatus",
+    "from_dict",
+    "to_dict",
+]

@@ -36,6 +36,11 @@ class Secret:
         """Return the text: only ever for the wire."""
         return self._text
 
+    @property
+    def is_plausible(self) -> bool:
+        """Whether it can be a token: printable, with no white space."""
+        return bool(self._text) and self._text.isprintable() and " " not in self._text
+
     def redact(self, body: bytes) -> bytes:
         """Return the bytes with `***` for every occurrence, raw or percent-encoded."""
         for spelling in self._spellings:

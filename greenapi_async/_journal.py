@@ -1,0 +1,108 @@
+"""What a poller tells of itself: keeps its health, calls `on_event`, and logs changes of state."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import attrs
+
+from greenapi_async.errors import GreenApiError, RetentionGapError
+from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed, Recovered
+
+_log = logging.getLogger("greenapi_async")
+
+
+@attrs.define
+class Journal:
+    """Writes down what happens to the poller of one instance."""
+
+    scope: str
+    clock: Callable[[], float]
+    on_event: Callable[[Event], object] | None
+    health: Health = attrs.field(factory=Health)
+    refusals: int = 0
+    _announced: bool = False
+    _failing_since: float = 0.0
+
+    def asking(self, minutes: int, *, resumed: bool) -> None:
+        """Log the first question."""
+        if not self._announced:
+            origin = "its checkpoint" if resumed else "the beginning"
+            _log.info("polling instance %s from %s: looking back %d minutes", self.scope, origin, minutes)
+            self._announced = True
+
+    def polled(self, event: Polled) -> None:
+        """Take note of an answer."""
+        failed_before = self.health.consecutive_failures > 0
+        self.refusals = 0
+        self._change(
+            state="ok",
+            last_success_at=datetime.fromtimestamp(self.clock(), UTC),
+            consecutive_failures=0,
+            polls=self.health.polls + 1,
+        )
+
+        if failed_before:
+            after = anyio.current_time() - self._failing_since
+            _log.info("polling instance %s works again after %.0f s", self.scope, after)
+            self._tell(Recovered(after=after))
+
+        self._tell(event)
+
+    def failed(self, error: GreenApiError) -> None:
+        """Take note of a failure."""
+        if self.health.consecutive_failures == 0:
+            self._failing_since = anyio.current_time()
+            _log.warning("polling instance %s fails: %s", self.scope, error)
+
+        self.refusals = 0 if error.retryable else self.refusals + 1
+        self._change(
+            state="degraded" if self.succeeded else "starting",
+            consecutive_failures=self.health.consecutive_failures + 1,
+            last_error=error,
+        )
+
+    def waits(self, seconds: float | None) -> None:
+        """Tell of the failure just noted, and when it is tried again (None: not by us)."""
+        if self.health.last_error is not None:
+            self._tell(PollFailed(self.health.last_error, seconds, self.health.consecutive_failures))
+
+    def gap(self, lost_from: float, lost_to: float) -> None:
+        """Take note of a time whose statuses may be lost."""
+        gap = RetentionGapError(datetime.fromtimestamp(lost_from, UTC), datetime.fromtimestamp(lost_to, UTC))
+        _log.error("polling instance %s: %s", self.scope, gap)
+        self._change(gaps=(*self.health.gaps, gap))
+        self._tell(GapDetected(gap.lost_from, gap.lost_to))
+
+    def future_checkpoint(self) -> None:
+        """Log that the checkpoint cannot be true."""
+        _log.warning(
+            "the checkpoint of instance %s lies in the future: asking for all that the API keeps", self.scope
+        )
+
+    def delivered(self, count: int) -> None:
+        """Take note of statuses that were recorded as handled."""
+        self._change(delivered=self.health.delivered + count)
+
+    def stopped(self) -> None:
+        """Take note of the end."""
+        self._change(state="stopped")
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there was an answer before."""
+        return self.health.polls > 0
+
+    def _change(self, **changes: Any) -> None:
+        self.health = attrs.evolve(self.health, **changes)
+
+    def _tell(self, event: Event) -> None:
+        if self.on_event is None:
+            return
+
+        try:
+            self.on_event(event)
+        except Exception:  # noqa: BLE001 - whatever a hook raises, the feed goes on.
+            _log.exception("on_event failed; polling goes on")

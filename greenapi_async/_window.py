@@ -1,0 +1,172 @@
+"""The ladder: which minutes to ask for, whether the answer reached back far enough, and the marks then.
+
+A mark is a server time: everything that had shown up by then, and was late by the rung's span at most, is
+recorded. Lower marks are always true; only a complete answer raises them. Pure: no await, no clock.
+"""
+
+import math
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+import attrs
+
+RETENTION = timedelta(days=30).total_seconds()
+MOST_MINUTES = 43_200
+
+_SLACK_UNDATED = 300.0  # How far the wall clock may be from the server's where an answer has no Date.
+_ROUNDING = 60.0  # What the API may do with a minute is not documented.
+_JITTER = 1.0
+_FIRST_EXTRA = 600.0  # Beyond what later questions overshoot by, so that none brings an old status as new.
+
+Marks: TypeAlias = tuple[float, ...]
+Start: TypeAlias = timedelta | datetime | Literal["now"] | None
+"""How far back a first run yields: the deepest rung, a time, or nothing of the past."""
+
+
+@attrs.frozen(kw_only=True)
+class Rung:
+    """Looks back `span` seconds, every `every` seconds."""
+
+    span: float
+    every: float
+
+
+RUNGS = (
+    Rung(span=15 * 60.0, every=0.0),
+    Rung(span=150 * 60.0, every=15 * 60.0),
+    Rung(span=25 * 3600.0, every=150 * 60.0),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """The server's time when it looked up an answer: no earlier than this, no later than that."""
+
+    earliest: float
+    latest: float
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A question: the rung it is for, and the minutes it asks for."""
+
+    rung: int
+    minutes: int
+
+
+@attrs.frozen(kw_only=True)
+class Anchor:
+    """One moment read on three clocks: the server's, the monotonic one and the wall's."""
+
+    server: float
+    monotonic: float
+    wall: float
+
+    def server_now(self, monotonic: float, wall: float) -> float:
+        """Return the server's time now.
+
+        The monotonic clock stands while a laptop sleeps, and the wall clock can be set back: the one that
+        saw more time pass is right, and a question too wide is harmless.
+        """
+        return self.server + max(monotonic - self.monotonic, wall - self.wall)
+
+
+def read(*, date: float | None, duration: float, wall: float) -> Reading:
+    """Return the bounds of the server's time, from the answer's `Date` or else from the wall clock."""
+    stamp, slack = (wall, _SLACK_UNDATED) if date is None else (date, 0.0)
+    uncertain = slack + duration + 1.0  # Date counts whole seconds.
+    return Reading(earliest=stamp - uncertain, latest=stamp + uncertain)
+
+
+@attrs.frozen(kw_only=True)
+class Ladder:
+    """Plans the questions of one poller.
+
+    Attributes:
+        interval: seconds between two questions.
+        start: how far back the first question of all reaches, where that is beyond the deepest rung.
+    """
+
+    interval: float
+    start: Start = None
+
+    def ask(self, marks: Marks | None, now: float, *, deepest: bool = False) -> Plan:
+        """Return the next question, `now` being the latest that the server's clock can show."""
+        rung = len(RUNGS) - 1 if deepest or marks is None else self._due(marks, now)
+        needed = now - self._reach(rung, marks, now) + _ROUNDING + _JITTER
+        return Plan(rung=rung, minutes=min(MOST_MINUTES, max(1, math.ceil(needed / 60))))
+
+    def enough(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
+        """Tell by the answer's own time whether the question was wide enough for its rung."""
+        needed = reading.latest - self._reach(plan.rung, marks, reading.latest) + _ROUNDING
+        return plan.minutes >= min(MOST_MINUTES, needed / 60)
+
+    def record(self, plan: Plan, marks: Marks | None, reading: Reading) -> Marks:
+        """Return the marks after a complete answer, all of which is recorded.
+
+        A `Date` before the marks is a clock that went backwards: it moves none.
+        """
+        if marks is None:
+            return (reading.earliest,) * len(RUNGS)
+
+        if went_backwards(marks, reading):
+            return marks
+
+        return tuple(
+            max(mark, reading.earliest) if rung <= plan.rung else mark for rung, mark in enumerate(marks)
+        )
+
+    def first(self, reading: Reading) -> Marks:
+        """Return the marks of a first answer that is not recorded yet, so that a restart asks for it again."""
+        return (min(reading.earliest, self._oldest(reading.latest) + RUNGS[-1].span),) * len(RUNGS)
+
+    def wants(self, timestamp: int, reading: Reading) -> bool:
+        """Tell whether a first run yields a status or only records it; 0 is a time that was not told."""
+        if isinstance(self.start, timedelta | datetime):
+            return not timestamp or timestamp >= _moment(self.start, reading.latest)
+
+        return self.start is None
+
+    def _due(self, marks: Marks, now: float) -> int:
+        ahead = now + self.interval  # What is due before the next tick would be late by then.
+        due = (rung for rung, mark in enumerate(marks) if ahead - mark >= RUNGS[rung].every)
+        return max(due, default=0)
+
+    def _reach(self, rung: int, marks: Marks | None, now: float) -> float:
+        """Return the server time back to which everything must be seen."""
+        return self._oldest(now) - _FIRST_EXTRA if marks is None else marks[rung] - RUNGS[rung].span
+
+    def _oldest(self, now: float) -> float:
+        deepest = now - RUNGS[-1].span
+        return (
+            min(deepest, _moment(self.start, now))
+            if isinstance(self.start, timedelta | datetime)
+            else deepest
+        )
+
+
+def _moment(start: timedelta | datetime, now: float) -> float:
+    return now - start.total_seconds() if isinstance(start, timedelta) else start.timestamp()
+
+
+def went_backwards(marks: Marks | None, reading: Reading) -> bool:
+    """Tell whether an answer's time lies before the marks."""
+    return marks is not None and reading.latest < marks[0]
+
+
+def from_the_future(marks: Marks | None, reading: Reading) -> bool:
+    """Tell whether marks that were kept lie so far ahead that no clock's slack explains it."""
+    return marks is not None and reading.latest + _SLACK_UNDATED < marks[0]
+
+
+def unknown(reading: Reading) -> Marks:
+    """Return the marks of one who knows nothing but that the API keeps 30 days."""
+    return (reading.latest - RETENTION,) * len(RUNGS)
+
+
+def gap(marks: Marks | None, reading: Reading) -> tuple[float, float] | None:
+    """Return from when to when statuses may have expired unseen, or None."""
+    if marks is None or reading.earliest - marks[0] <= RETENTION:
+        return None
+
+    return marks[0], reading.latest - RETENTION

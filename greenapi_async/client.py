@@ -1,0 +1,302 @@
+"""The client: wires the question, the decoder and the poller together."""
+
+import copy
+import math
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, get_args
+
+import anyio
+
+from greenapi_async import _backoff, _http, _refusals, _wire
+from greenapi_async._secret import Secret
+from greenapi_async._window import Ladder, Start
+from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError
+from greenapi_async.events import Event
+from greenapi_async.models import Status
+from greenapi_async.poller import Answer, Delivery, StatusPoller
+from greenapi_async.stores import MemoryStore, Store
+
+if TYPE_CHECKING:
+    import httpx
+
+_DEFAULT_API_URL: Final = "https://api.green-api.com"
+_MAX_BODY: Final = 64 * 1024 * 1024
+_LONGEST_INTERVAL: Final = 86_400
+
+
+class AsyncStatusesClient:
+    """A client of one GREEN-API instance, on asyncio and on trio.
+
+    Use it as `async with`, or call `aclose` yourself.
+
+    Args:
+        id_instance: the instance's id: digits.
+        api_token_instance: its token; no log, error or repr ever shows it.
+        api_url: the address that the console shows for the instance: https, or http for loopback.
+        http_client: an `httpx.AsyncClient` to use as it is; it stays yours to close.
+        timeout: seconds for one whole request, body included.
+        retries: how often `fetch` asks again after a failure that time can heal.
+        max_rate: requests a second for this instance; calls wait their turn. The API allows 1; None: no limit.
+        max_body: bytes that an answer may have, on the wire and unpacked.
+        clock: the wall clock in seconds since the epoch, for tests.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        id_instance: int | str,
+        api_token_instance: str,
+        *,
+        api_url: str = _DEFAULT_API_URL,
+        http_client: "httpx.AsyncClient | None" = None,
+        timeout: float = 60.0,
+        retries: int = 2,
+        max_rate: float | None = 1.0,
+        max_body: int = _MAX_BODY,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        token = _hidden(api_token_instance)
+        del api_token_instance  # From here on no traceback with locals shows it.
+
+        self._endpoint = _checked_endpoint(id_instance, token, api_url)
+        self._timeout = _positive("timeout", timeout)
+        self._retries = _at_least(0, "retries", retries)
+        self._period = 0.0 if max_rate is None else 1.0 / _positive("max_rate", max_rate)
+        self._gate = _http.Gate(self._period)
+        self._clock = clock
+        self._closed = False
+        self._owns_http = True
+        self._http = _http.Http(http_client, timeout=timeout, max_body=_at_least(1, "max_body", max_body))
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return a client configured by the environment.
+
+        `GREEN_API_ID_INSTANCE`, `GREEN_API_TOKEN_INSTANCE` (or `GREEN_API_TOKEN_INSTANCE_FILE`, the path of a
+        file that holds it), and optionally `GREEN_API_URL`.
+
+        Raises:
+            ConfigurationError: one is missing or wrong; the message names it.
+        """
+        return cls(
+            _environment("GREEN_API_ID_INSTANCE"),
+            _token_from_environment(),
+            api_url=os.environ.get("GREEN_API_URL", "").strip() or _DEFAULT_API_URL,
+        )
+
+    def for_instance(
+        self, id_instance: int | str, api_token_instance: str, *, api_url: str | None = None
+    ) -> Self:
+        """Return a client of another instance that shares this one's connections and settings.
+
+        Closing this client closes them for both. Without `api_url`, this client's is used.
+
+        Raises:
+            ConfigurationError: an argument is wrong; the message names it.
+        """
+        token = _hidden(api_token_instance)
+        del api_token_instance
+
+        client = copy.copy(self)
+        client._endpoint = _checked_endpoint(  # noqa: SLF001 - a copy of this very client.
+            id_instance, token, self._endpoint.api_url if api_url is None else api_url
+        )
+        client._gate = _http.Gate(self._period)  # noqa: SLF001
+        client._owns_http = False  # noqa: SLF001
+        return client
+
+    async def fetch(self, minutes: int | None = None) -> list[Status]:
+        """Ask once for the statuses of the last `minutes`, and return them oldest first.
+
+        Nothing is remembered: the same status comes with every question whose minutes reach it. Failures that
+        time can heal are tried again `retries` times. The vendor's page:
+        https://green-api.com/en/docs/api/statuses/GetIncomingStatuses/
+
+        Args:
+            minutes: 1 or more; the API keeps 43,200 (30 days). None asks for the API's default, 1440.
+
+        Raises:
+            ConfigurationError: `minutes` is not a positive integer; nothing was sent.
+            ClientClosedError: the client is closed.
+            TransportError: no whole answer came.
+            ResponseError: the API refused; the subclass says why.
+            DecodeError: the answer is no array of statuses.
+            BodyTooLargeError: the answer is larger than `max_body`.
+        """
+        if minutes is not None:
+            _at_least(1, "minutes", minutes)
+
+        failures = 0
+        while True:
+            try:
+                answer = await self._ask(minutes)
+            except GreenApiError as error:
+                failure = error
+            else:
+                return list(answer.statuses or ())
+
+            failures += 1
+            wait = _backoff.delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
+            if not failure.retryable or failures > self._retries or wait > self._timeout:
+                raise failure
+
+            await anyio.sleep(wait)
+
+    def poll(
+        self,
+        interval: float = 60.0,
+        *,
+        store: Store | None = None,
+        start: Start = None,
+        delivery: Delivery = "at-least-once",
+        on_event: Callable[[Event], object] | None = None,
+    ) -> StatusPoller:
+        """Return a poller that yields every new status once.
+
+        Args:
+            interval: seconds from one question to the next, at most a day.
+            store: what was handled, kept by the caller, who closes it. None keeps it in memory.
+            start: where the very first run begins; a store with a checkpoint goes on from there instead. None
+                yields what is still up (25 hours), `"now"` nothing of the past, a `timedelta` or an aware
+                `datetime` what was posted since.
+            delivery: `"at-least-once"` records a status when the next is asked for, `"at-most-once"` before
+                it is yielded.
+            on_event: called with every event; what it raises is logged and stops nothing.
+
+        Raises:
+            ConfigurationError: an argument is wrong; the message names it.
+        """
+        if _positive("interval", interval) > _LONGEST_INTERVAL:
+            raise ConfigurationError("interval must be at most 86400 seconds: a status is up for one day")
+
+        if delivery not in get_args(Delivery):
+            raise ConfigurationError('delivery must be "at-least-once" or "at-most-once"')
+
+        return StatusPoller(
+            self._ask,
+            scope=self._endpoint.id_instance,
+            store=MemoryStore() if store is None else store,
+            ladder=Ladder(interval=interval, start=_checked_start(start)),
+            delivery=delivery,
+            on_event=on_event,
+            clock=self._clock,
+        )
+
+    async def aclose(self) -> None:
+        """Close the client, and the connections unless they are somebody else's. Idempotent."""
+        self._closed = True
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<AsyncStatusesClient of {self._endpoint.id_instance} at {self._endpoint.api_url}>"
+
+    async def _ask(self, minutes: int | None) -> Answer:
+        """Ask once; the errors that leave here carry neither bodies nor objects of the HTTP library."""
+        if self._closed:
+            raise ClientClosedError("this client is closed: make a new one")
+
+        try:
+            answer = await self._http.get(self._endpoint, self._gate, minutes)
+            statuses = _decode(answer.body)
+        except GreenApiError as error:
+            failure = _http.sealed(error)
+        else:
+            return Answer(statuses=statuses, date=answer.date, cached=answer.cached, duration=answer.duration)
+
+        raise failure
+
+
+def _decode(body: bytes) -> list[Status] | None:
+    value = _wire.parse(body)
+    if value is None:
+        return None
+
+    if not isinstance(value, list):
+        raise _refusals.no_array(value)
+
+    return _wire.structure(value)
+
+
+def _hidden(token: object) -> Secret:
+    return Secret(token if isinstance(token, str) else "")
+
+
+def _checked_endpoint(id_instance: object, token: Secret, api_url: object) -> _http.Endpoint:
+    digits = str(id_instance)
+    if isinstance(id_instance, bool) or not (digits.isascii() and digits.isdigit()):
+        raise ConfigurationError("id_instance must be digits, as the console shows it")
+
+    if not token.is_plausible:
+        raise ConfigurationError(
+            "api_token_instance must be a text without white space, as the console shows it"
+        )
+
+    return _http.Endpoint(api_url=_http.checked_api_url(api_url), id_instance=digits, token=token)
+
+
+def _checked_start(start: Start) -> Start:
+    if start is None or start == "now":
+        return start
+
+    if isinstance(start, timedelta) and start > timedelta(0):
+        return start
+
+    if isinstance(start, datetime) and start.tzinfo is not None:
+        return start
+
+    raise ConfigurationError('start must be None, "now", a positive timedelta or a datetime with a time zone')
+
+
+def _positive(name: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return value
+
+    raise ConfigurationError(f"{name} must be a positive number")
+
+
+def _at_least(least: int, name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+
+    raise ConfigurationError(f"{name} must be an integer of {least} or more")
+
+
+def _environment(name: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ConfigurationError(f"{name} is not set: export it, as the console shows it")
+
+    return value
+
+
+def _token_from_environment() -> str:
+    path = os.environ.get("GREEN_API_TOKEN_INSTANCE_FILE", "")
+    if not path or os.environ.get("GREEN_API_TOKEN_INSTANCE"):
+        return _environment("GREEN_API_TOKEN_INSTANCE")
+
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        problem = ConfigurationError("GREEN_API_TOKEN_INSTANCE_FILE names a file that cannot be read")
+
+    raise problem
