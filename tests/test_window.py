@@ -1,0 +1,340 @@
+"""The ladder: its arithmetic in single cases, and its promise over whole histories."""
+
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import DAY, EPOCH, HOUR, MINUTE, Arrival, History, Spell, World, broken_promises, play
+
+from greenapi_async import MemoryStore, _window
+from greenapi_async._window import Anchor, Ladder, Plan, Reading
+from greenapi_async.poller import StatusPoller
+from greenapi_async.stores import Checkpoint
+
+LATENESS = st.sampled_from(
+    [-20 * HOUR, 0, 1, 14 * MINUTE, 899, 900, 901, 2 * HOUR, 8_999, 9_000, 9_001, 20 * HOUR, DAY, 89_998]
+)
+TIMES = st.floats(min_value=-DAY, max_value=1.5 * DAY)
+SPELLS = st.builds(Spell, at=st.floats(HOUR, DAY), for_=st.floats(MINUTE, 12 * HOUR))
+STEPS = st.builds(Spell, at=st.floats(0, DAY), for_=st.sampled_from([DAY, -DAY, HOUR]))
+
+FEW = tuple(Arrival(at=n * 977.0, late=n % 5 * 1000) for n in range(120))
+AS_LATE_AS_CAN_BE = tuple(Arrival(at=n * 31.0, late=25 * HOUR - 1) for n in range(1500))
+
+NAMED = {
+    "nothing special": History(arrivals=FEW, interval=MINUTE),
+    "as late as the rungs are long": History(
+        arrivals=tuple(
+            Arrival(at=n * 1733.0, late=late) for n, late in enumerate([899, 901, 8_999, 9_001, 89_998] * 12)
+        ),
+        rounding="narrow",
+    ),
+    "a stream as late as can be": History(arrivals=AS_LATE_AS_CAN_BE, rounding="narrow", interval=203.0),
+    "a stream just later than the quick rung sees": History(
+        arrivals=tuple(Arrival(at=n * 61.0, late=1050) for n in range(500)), interval=400.0, length=DAY
+    ),
+    "answers that take long": History(
+        arrivals=AS_LATE_AS_CAN_BE, durations=(50.0, 0.1, 40.0, 0.1), rounding="narrow", interval=297.0
+    ),
+    "suspended while the clock was set back": History(
+        arrivals=tuple(Arrival(at=n * 1800.0) for n in range(110)),
+        interval=3.0 * HOUR,
+        suspends=(Spell(at=10 * HOUR, for_=40 * HOUR),),
+        wall_steps=(Spell(at=50 * HOUR, for_=-3 * DAY),),
+        length=6.0 * DAY,
+    ),
+    "a day's outage, and a crash in the middle of what came then": History(
+        arrivals=tuple(Arrival(at=3 * HOUR + n * 600) for n in range(160)),
+        outages=(Spell(at=2 * HOUR, for_=1.5 * DAY),),
+        crashes=frozenset({5, 9}),
+        interval=20.0 * MINUTE,
+        length=4.0 * DAY,
+    ),
+    "dated in the future": History(
+        arrivals=(*(Arrival(at=n * HOUR, late=-20 * HOUR) for n in range(8)), *FEW),
+        outages=(Spell(at=9 * HOUR, for_=3 * HOUR),),
+    ),
+    "a server that ignores minutes": History(arrivals=FEW, ignores_minutes=True, interval=30.0 * MINUTE),
+    "a server that says nothing for a day": History(
+        arrivals=FEW, odd=dict.fromkeys(range(10, 100), "null"), interval=20.0 * MINUTE, length=3.0 * DAY
+    ),
+    "an old answer from a cache for a day": History(
+        arrivals=FEW, odd=dict.fromkeys(range(10, 100), "cached"), interval=20.0 * MINUTE, length=3.0 * DAY
+    ),
+    "clocks that jump a day": History(
+        arrivals=FEW,
+        wall_steps=(
+            Spell(at=5 * HOUR, for_=DAY),
+            Spell(at=9 * HOUR, for_=-2 * DAY),
+            Spell(at=20 * HOUR, for_=DAY),
+        ),
+    ),
+    "a server that is a day behind now and then, or has no clock": History(
+        arrivals=FEW,
+        odd=dict.fromkeys(range(30, 400, 7), "backwards") | dict.fromkeys(range(33, 400, 7), "undated"),
+    ),
+    "a slow consumer": History(arrivals=FEW, pauses={3: 5.0 * HOUR, 50: 20.0 * MINUTE, 51: 3.0 * HOUR}),
+}
+
+
+@st.composite
+def histories(draw):
+    """Draw anything that can happen in two days."""
+    interval = draw(st.sampled_from([2.0 * MINUTE, 5.0 * MINUTE, 20.0 * MINUTE, 2.0 * HOUR]))
+    questions = st.integers(4, 4 + int(DAY / interval))
+    oddities = st.sampled_from(["null", "undated", "cached", "backwards"])
+    arrivals = draw(st.lists(st.builds(Arrival, at=TIMES, late=LATENESS), max_size=25))
+
+    return History(
+        # What had expired before the poller began is not its to find.
+        arrivals=tuple(arrival for arrival in arrivals if arrival.late - arrival.at <= 25 * HOUR),
+        interval=interval,
+        outages=tuple(draw(st.lists(SPELLS, max_size=2))),
+        suspends=tuple(draw(st.lists(SPELLS, max_size=2))),
+        wall_steps=tuple(draw(st.lists(STEPS, max_size=2))),
+        pauses=draw(st.dictionaries(st.integers(1, 20), st.floats(0, 3 * HOUR), max_size=2)),
+        crashes=draw(st.frozensets(st.integers(1, 20), max_size=2)),
+        rounding=draw(st.sampled_from(["exact", "narrow", "wide"])),
+        ignores_minutes=draw(st.booleans()),
+        odd=draw(st.dictionaries(questions, oddities)),
+        durations=tuple(draw(st.lists(st.floats(0, 50), min_size=1, max_size=4))),
+        date_of=draw(st.sampled_from(["begin", "end"])),
+        length=4.0 * DAY,
+    )
+
+
+def test_first_question_reaches_beyond_the_deepest_rung():
+    """No later question may bring what the first one left out, so the first overshoots."""
+    plan = Ladder(interval=60.0).ask(None, EPOCH)
+
+    assert plan == Plan(rung=2, minutes=25 * 60 + 12)
+
+
+@pytest.mark.parametrize(
+    ("start", "hours"),
+    [
+        (timedelta(hours=1), 25),
+        (timedelta(days=3), 72),
+        (datetime.fromtimestamp(EPOCH - 100 * HOUR, UTC), 100),
+        (datetime.fromtimestamp(EPOCH + HOUR, UTC), 25),
+        ("now", 25),
+    ],
+)
+def test_first_question_reaches_back_to_the_start(start, hours):
+    """`start` widens the first question and never narrows it."""
+    plan = Ladder(interval=60.0, start=start).ask(None, EPOCH)
+
+    assert plan == Plan(rung=2, minutes=hours * 60 + 12)
+
+
+def test_three_days_down_means_three_days_and_a_deepest_rung():
+    """`minutes` counts from the last complete answer, not from the last question."""
+    mark = EPOCH - 3 * DAY
+
+    plan = Ladder(interval=60.0).ask((mark, mark, mark), EPOCH)
+
+    assert plan == Plan(rung=2, minutes=(72 + 25) * 60 + 2)
+
+
+def test_no_question_asks_for_more_than_the_api_keeps():
+    """43,200 minutes are all there is."""
+    plan = Ladder(interval=60.0).ask((0.0, 0.0, 0.0), EPOCH)
+
+    assert plan.minutes == 43_200
+
+
+def test_whole_retention_is_always_enough():
+    """Nobody can ask for more, so the widest question is never asked again."""
+    ladder = Ladder(interval=60.0)
+
+    assert ladder.enough(Plan(rung=2, minutes=43_200), (0.0, 0.0, 0.0), Reading(earliest=EPOCH, latest=EPOCH))
+
+
+def test_answer_moves_its_own_rung_and_the_quicker_ones():
+    """A narrow answer says nothing of what the deeper rungs look for."""
+    reading = Reading(earliest=100.0, latest=101.0)
+
+    marks = Ladder(interval=60.0).record(Plan(rung=1, minutes=170), (50.0, 40.0, 30.0), reading)
+
+    assert marks == (100.0, 100.0, 30.0)
+
+
+def test_clock_that_went_backwards_moves_no_mark():
+    """A `Date` before the marks cannot say what was covered."""
+    marks = (500.0, 400.0, 300.0)
+
+    assert (
+        Ladder(interval=60.0).record(Plan(rung=2, minutes=9), marks, Reading(earliest=450.0, latest=460.0))
+        == marks
+    )
+
+
+def test_reading_allows_for_the_answers_duration_and_whole_seconds():
+    """The server looked it up somewhere between question and answer, and `Date` has no fractions."""
+    assert _window.read(date=1000.0, duration=5.0, wall=0.0) == Reading(earliest=994.0, latest=1006.0)
+
+
+def test_reading_without_a_date_allows_five_minutes_more():
+    """Without `Date` the wall clock serves, which may differ from the server's."""
+    assert _window.read(date=None, duration=5.0, wall=1000.0) == Reading(earliest=694.0, latest=1306.0)
+
+
+@pytest.mark.parametrize(
+    ("monotonic", "wall", "server_now"),
+    [(70.0, 1060.0, 560.0), (10.0, 1900.0, 1400.0), (70.0, 5.0, 560.0), (70.0, 1050.0, 560.0)],
+    ids=["both", "suspended", "set back", "wall behind"],
+)
+def test_anchor_believes_the_clock_that_saw_more_time_pass(monotonic, wall, server_now):
+    """One stands in a suspend, the other can be set back; too wide a question is harmless."""
+    anchor = Anchor(server=500.0, monotonic=10.0, wall=1000.0)
+
+    assert anchor.server_now(monotonic, wall) == server_now
+
+
+def test_gap_is_what_expired_between_the_mark_and_the_retention():
+    """The API keeps 30 days; what came before that and after the last mark may never have been seen."""
+    reading = Reading(earliest=EPOCH, latest=EPOCH)
+
+    assert _window.gap((EPOCH - 29 * DAY,) * 3, reading) is None
+    assert _window.gap((EPOCH - 33 * DAY,) * 3, reading) == (EPOCH - 33 * DAY, EPOCH - 30 * DAY)
+    assert _window.gap(None, reading) is None
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_history(name):
+    """Nothing is lost, nothing comes twice, and what shows up late waits no longer than it was late."""
+    history = NAMED[name]
+
+    world = play(history)
+
+    assert broken_promises(history, world) == []
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_any_history(history):
+    """The promise holds whatever happens."""
+    world = play(history)
+
+    assert broken_promises(history, world) == []
+
+
+def _everything_in_sixteen_minutes(monkeypatch):
+    monkeypatch.setattr(Ladder, "ask", lambda *_, **__: Plan(rung=0, minutes=16))
+    monkeypatch.setattr(Ladder, "enough", lambda *_: True)
+
+
+def _no_verification(monkeypatch):
+    monkeypatch.setattr(Ladder, "enough", lambda *_: True)
+
+
+def _mark_from_timestamp(monkeypatch):
+    def checkpoint_after(_, tick):
+        marks = tick.marks or (EPOCH,) * 3
+        newest = max((status.timestamp for status in tick.statuses), default=marks[0])
+        return Checkpoint(marks=(newest,) * 3)
+
+    monkeypatch.setattr(StatusPoller, "_checkpoint_after", checkpoint_after)
+
+
+def _mark_before_recording(monkeypatch):
+    poll = StatusPoller._poll
+
+    async def poll_and_record(poller):
+        batch = await poll(poller)
+        if batch.checkpoint is not None:
+            await poller._record((), batch.checkpoint)
+        return batch
+
+    monkeypatch.setattr(StatusPoller, "_poll", poll_and_record)
+
+
+def _lru_memory(monkeypatch):
+    class Lru(MemoryStore):
+        async def record(self, scope, ids, checkpoint, now):
+            await super().record(scope, ids, checkpoint, now)
+            newest = list(self._first_seen[scope].items())[-20:]
+            self._first_seen[scope] = dict(newest)
+
+    return Lru
+
+
+def _memory_of_five_hours(monkeypatch):
+    monkeypatch.setattr("greenapi_async.poller._KEPT", 5.0 * HOUR)
+
+
+def _no_guard(monkeypatch):
+    monkeypatch.setattr(_window, "_ROUNDING", 0.0)
+    monkeypatch.setattr(_window, "_JITTER", 0.0)
+
+
+def _quick_rung_only(monkeypatch):
+    monkeypatch.setattr(_window, "RUNGS", _window.RUNGS[:1])
+
+
+def _every_answer_moves_all_marks(monkeypatch):
+    monkeypatch.setattr(Ladder, "record", lambda _, __, ___, reading: (reading.earliest,) * 3)
+
+
+def _silence_is_an_answer(monkeypatch):
+    ask = StatusPoller._ask_wide_enough
+
+    async def ask_and_believe(poller, kept):
+        return attrs.evolve(await ask(poller, kept), complete=True)
+
+    monkeypatch.setattr(StatusPoller, "_ask_wide_enough", ask_and_believe)
+
+
+def _cached_is_fresh(monkeypatch):
+    ask = World.ask
+
+    async def ask_fresh(world, minutes):
+        return attrs.evolve(await ask(world, minutes), cached=False)
+
+    monkeypatch.setattr(World, "ask", ask_fresh)
+
+
+def _deeper_rungs_when_they_are_overdue(monkeypatch):
+    ask = Ladder.ask
+
+    def ask_late(ladder, marks, now, **more):
+        return ask(attrs.evolve(ladder, interval=0.0), marks, now, **more)
+
+    monkeypatch.setattr(Ladder, "ask", ask_late)
+
+
+def _mark_from_the_wall_clock(monkeypatch):
+    read = _window.read
+    monkeypatch.setattr(
+        _window, "read", lambda *, date, duration, wall: read(date=wall, duration=duration, wall=wall)
+    )
+
+
+MUTANTS = {
+    _everything_in_sixteen_minutes: "nothing special",
+    _no_verification: "suspended while the clock was set back",
+    _mark_from_timestamp: "dated in the future",
+    _mark_before_recording: "a day's outage, and a crash in the middle of what came then",
+    _lru_memory: "a server that ignores minutes",
+    _memory_of_five_hours: "a server that ignores minutes",
+    _no_guard: "a stream as late as can be",
+    _quick_rung_only: "as late as the rungs are long",
+    _every_answer_moves_all_marks: "as late as the rungs are long",
+    _silence_is_an_answer: "a server that says nothing for a day",
+    _cached_is_fresh: "an old answer from a cache for a day",
+    _deeper_rungs_when_they_are_overdue: "a stream just later than the quick rung sees",
+    _mark_from_the_wall_clock: "suspended while the clock was set back",
+}
+
+
+@pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__.strip("_"))
+def test_mutant_breaks_a_promise(mutate, monkeypatch):
+    """Each part of the algorithm is needed: without it, the promise breaks in this history."""
+    history = NAMED[MUTANTS[mutate]]
+    make_store = mutate(monkeypatch) or MemoryStore
+
+    world = play(history, make_store)
+
+    assert broken_promises(history, world) != []

@@ -1,0 +1,202 @@
+"""A made-up world for the poller: a server, three clocks and a consumer, all of them at a history's mercy.
+
+It runs the real poller on trio's `MockClock`, so that days pass in a moment.
+"""
+
+import math
+from collections import defaultdict
+from itertools import count
+
+import attrs
+import trio
+import trio.testing
+
+from greenapi_async import MemoryStore, TextStatus, TransportError
+from greenapi_async._window import Ladder
+from greenapi_async.poller import Answer, StatusPoller
+
+MINUTE = 60
+HOUR = 3600
+DAY = 24 * HOUR
+EPOCH = 1_800_000_000.25
+
+
+@attrs.frozen(kw_only=True)
+class Arrival:
+    """A status that shows up `at` seconds into the history, `late` seconds after its timestamp."""
+
+    at: float
+    late: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Spell:
+    """Something that begins `at` and goes on `for_` seconds."""
+
+    at: float
+    for_: float
+
+
+@attrs.frozen(kw_only=True)
+class History:
+    """What happens. All times are seconds of true time since the poller began.
+
+    Attributes:
+        outages: no answer comes.
+        suspends: the machine sleeps: the monotonic clock stands, the wall clock moves on.
+        wall_steps: somebody sets the wall clock; `for_` is the step.
+        pauses: the n-th status keeps the consumer busy so long.
+        crashes: the n-th status kills the consumer; a new poller begins on the same store.
+        rounding: what the server does with the minute: "exact", "narrow" or "wide".
+        odd: what comes instead of the n-th answer: "null", "undated", "cached", "backwards".
+        durations: how long the answers take, over and over.
+    """
+
+    arrivals: tuple[Arrival, ...] = ()
+    interval: float = 5.0 * MINUTE
+    outages: tuple[Spell, ...] = ()
+    suspends: tuple[Spell, ...] = ()
+    wall_steps: tuple[Spell, ...] = ()
+    pauses: dict[int, float] = attrs.field(factory=dict)
+    crashes: frozenset[int] = frozenset()
+    rounding: str = "exact"
+    ignores_minutes: bool = False
+    odd: dict[int, str] = attrs.field(factory=dict)
+    durations: tuple[float, ...] = (0.1,)
+    date_of: str = "end"
+    length: float = 2.0 * DAY
+
+    @property
+    def settled(self):
+        """When the last trouble is over, in seconds of true time."""
+        ends = [spell.at + spell.for_ for spell in (*self.outages, *self.suspends, *self.wall_steps)]
+        odd = (max(self.odd) + 2) * self.interval if self.odd else 0.0
+        return max([0.0, odd, *ends]) + sum(spell.for_ for spell in self.suspends)
+
+
+class World:
+    """Plays a history to a poller and keeps what the consumer saw."""
+
+    def __init__(self, history, store):
+        self.history = history
+        self.store = store
+        self.seen = defaultdict(list)
+        self.minutes = []
+        self._handled = count(1)
+        self._asked = count()
+        self._items = [
+            (EPOCH + arrival.at, self._status(n, arrival)) for n, arrival in enumerate(history.arrivals)
+        ]
+
+    def now(self):
+        """True time: what the monotonic clock shows, and what passed while the machine slept."""
+        passed = trio.current_time() - self.began
+        for spell in sorted(self.history.suspends, key=lambda spell: spell.at):
+            passed += spell.for_ if passed >= spell.at else 0
+        return EPOCH + passed
+
+    def wall(self):
+        """The wall clock: true time, and every step somebody set it by."""
+        now = self.now()
+        return now + sum(step.for_ for step in self.history.wall_steps if now >= EPOCH + step.at)
+
+    async def ask(self, minutes):
+        """Answer as the server would."""
+        number = next(self._asked)
+        self.minutes.append(minutes)
+        duration = self.history.durations[number % len(self.history.durations)]
+        began = self.now()
+        cutoff = -math.inf if self.history.ignores_minutes else self._cutoff(began, minutes)
+        odd = self.history.odd.get(number)
+        known_by = EPOCH + 3 * HOUR if odd == "cached" else began
+        statuses = [
+            status
+            for shows_at, status in self._items
+            if shows_at <= min(began, known_by) and status.timestamp >= cutoff
+        ]
+        await trio.sleep(duration)
+
+        if any(EPOCH + spell.at <= began < EPOCH + spell.at + spell.for_ for spell in self.history.outages):
+            raise TransportError("an outage")
+
+        date = math.floor(self.now() if self.history.date_of == "end" else began)
+        return Answer(
+            statuses=None if odd == "null" else statuses,
+            date=None if odd == "undated" else date - DAY if odd == "backwards" else date,
+            cached=odd == "cached",
+            duration=duration,
+        )
+
+    async def play(self):
+        """Run pollers, one after the other where the consumer crashes, until the history is over."""
+        self.began = trio.current_time()
+        with trio.CancelScope() as over:
+            while self.now() < EPOCH + self.history.length:
+                over.deadline = trio.current_time() + EPOCH + self.history.length - self.now()
+                await self._consume()
+
+    async def _consume(self):
+        ladder = Ladder(interval=self.history.interval)
+        poller = StatusPoller(
+            self.ask,
+            scope="1",
+            store=self.store,
+            ladder=ladder,
+            delivery="at-least-once",
+            on_event=None,
+            clock=self.wall,
+        )
+        async for status in poller:
+            number = next(self._handled)
+            self.seen[status.id_message].append(self.now())
+            await trio.sleep(self.history.pauses.get(number, 0))
+            if number in self.history.crashes:
+                return
+
+    def _cutoff(self, now, minutes):
+        exact = now - minutes * MINUTE
+        match self.history.rounding:
+            case "narrow":
+                return math.ceil(exact / MINUTE) * MINUTE
+            case "wide":
+                return math.floor(exact / MINUTE) * MINUTE
+            case _:
+                return exact
+
+    def _status(self, number, arrival):
+        timestamp = math.floor(EPOCH + arrival.at - arrival.late)
+        return TextStatus(id_message=f"id{number}", timestamp=timestamp, chat_id="1@c.us")
+
+
+def play(history, make_store=MemoryStore):
+    """Return the world after a history."""
+    world = World(history, make_store())
+    trio.run(world.play, clock=trio.testing.MockClock(autojump_threshold=0))
+    return world
+
+
+def broken_promises(history, world):
+    """Return every promise that the poller broke: nothing lost, nothing twice, nothing later than it was late."""
+    broken = []
+    crashes = len(history.crashes)
+
+    for number, arrival in enumerate(history.arrivals):
+        times = world.seen[f"id{number}"]
+        waits = max(arrival.late + 1, history.interval)
+        busy = sum(history.pauses.values()) + crashes * history.interval + 3 * max(history.durations) + 5
+        deadline = max(arrival.at, 0.0) + waits + busy
+        if history.settled:
+            # Trouble makes everything late; what it held up comes with the deepest rung's next question.
+            deadline = max(deadline, history.settled + 2.5 * HOUR + history.interval + busy)
+
+        if not times and deadline < history.length:
+            broken.append(f"lost: {arrival}")
+
+        if times and times[0] - EPOCH > deadline:
+            broken.append(f"{times[0] - EPOCH - deadline:.0f} s too late: {arrival}")
+
+    repeats = sum(max(0, len(times) - 1) for times in world.seen.values())
+    if repeats > crashes:
+        broken.append(f"{repeats} repeats for {crashes} crashes")
+
+    return broken
