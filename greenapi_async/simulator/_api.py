@@ -1,0 +1,219 @@
+"""GREEN-API without sockets: its state, and the answer to every request."""
+
+import gzip
+import re
+import secrets
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import attrs
+
+from greenapi_async.simulator._downloads import Media, download
+from greenapi_async.simulator._feed import Feed
+from greenapi_async.simulator._messages import JSON, Received, Request, Response, response
+from greenapi_async.simulator._refusals import refusal
+from greenapi_async.simulator._statuses import Kind, content, status
+from greenapi_async.simulator.faults import Exchange, Fault
+
+_CALL = re.compile(r"/waInstance(?P<id>[^/]*)/getIncomingStatuses/(?P<token>[^/]+)")
+_INSTANCE = re.compile(r"/waInstance(?P<id>[^/]*)(?:/.*)?")
+_MEDIA_PATH = "/media/"
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_DEFAULT_MINUTES = 1440
+_GZIP_FROM = 1024
+_RATE_TOLERANCE = 0.95
+
+
+class Api:
+    """An instance of GREEN-API: what it holds, and what it answers.
+
+    - `clock`: the server's wall clock, in seconds since the epoch; may be replaced at any time.
+    - `contacts`: the account's contact book as sender ids; None shows everybody's statuses.
+    - `faults`: each request to getIncomingStatuses takes one from the left; None there is a regular answer.
+    - `media_faults`: the same for downloads.
+    - `media`: the files under `/media/`, by name.
+    - `requests`: the requests to getIncomingStatuses so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        id_instance: str,
+        token: str | None,
+        host: str,
+        port: int,
+        base_path: str,
+        clock: Callable[[], float],
+        max_rate: float | None,
+        contacts: Collection[str] | None,
+    ) -> None:
+        self.id_instance = id_instance
+        self.token = token or secrets.token_hex(25)
+        self.clock = clock
+        self.contacts = contacts
+        self.faults: deque[Fault | None] = deque()
+        self.media_faults: deque[Fault | None] = deque()
+        self.media: dict[str, Media] = {}
+        self.requests: list[Received] = []
+        self._host = host
+        self._port = port
+        self._base_path = f"/{base_path.strip('/')}".rstrip("/")
+        self._spacing = _RATE_TOLERANCE / max_rate if max_rate else 0.0
+        self._last_admitted: float | None = None
+        self._feed = Feed()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and, once it is known, port."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+
+        return f"http://{host}:{self._port}" if self._port else f"http://{host}"
+
+    @property
+    def url(self) -> str:
+        """What a client takes for the `api_url` of the instance."""
+        return self.origin + self._base_path
+
+    def post(
+        self,
+        kind: Kind = "text",
+        *,
+        text: str = "Доброе утро",
+        caption: str = "",
+        sender: str = "79001234567@c.us",
+        sender_name: str | None = "Анна",
+        sender_contact_name: str | None = "Аня",
+        of: str | None = None,
+        late: float = 0.0,
+        at: float | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """Put a status on the feed and return it as the wire has it, with a fresh `idMessage`.
+
+        A `deleted` one needs `of`, the `idMessage` of the status that it deletes, and carries that id.
+        Its timestamp is `at`, or else lies `late` seconds in the past. `fields` replace wire fields or add
+        to them; None removes one. Media is served by this simulator, so it must be listening before.
+        """
+        if (kind == "deleted") != (of is not None):
+            raise ValueError("of names the status that a deleted one deletes, and goes with no other kind")
+
+        now = self.clock()
+        body = content(
+            kind, text=text, caption=caption, media_url=f"{self.origin}/media", number=len(self._feed)
+        )
+        whole = status(
+            body,
+            id_message=of or secrets.token_hex(16).upper(),
+            timestamp=int(now - late if at is None else at),
+            sender=sender,
+            names={"senderName": sender_name, "senderContactName": sender_contact_name},
+        )
+        item = {name: value for name, value in (whole | fields).items() if value is not None}
+        self.media.update(body.media)
+        self._feed.add(item, now=now)
+
+        return item
+
+    def post_raw(self, item: Any) -> None:
+        """Put any JSON value on the feed as it is."""
+        self._feed.add(item, now=self.clock())
+
+    def respond(self, request: Request) -> Response:
+        """Answer one request. Of a fault, only what changes the answer itself is honoured."""
+        return self.decide(request)[0]
+
+    def decide(self, request: Request) -> tuple[Response, Fault]:
+        """Answer one request, and say what goes wrong while the answer is sent."""
+        answer, fault = self._route(request, now=self.clock())
+
+        return (attrs.evolve(answer, body=b"") if request.method == "HEAD" else answer), fault
+
+    def _route(self, request: Request, *, now: float) -> tuple[Response, Fault]:
+        if request.path.startswith(_MEDIA_PATH):
+            return self._download(request, now=now)
+
+        path = request.path.removeprefix(self._base_path) if request.path.startswith(self._base_path) else ""
+        call = _CALL.fullmatch(path)
+
+        if call is not None and request.method == "GET":
+            return self._incoming_statuses(request, call["id"], call["token"], now=now)
+
+        return self._stray(request, path, now=now), Fault()
+
+    def _download(self, request: Request, *, now: float) -> tuple[Response, Fault]:
+        fault = _next(self.media_faults)
+        regular = download(self.media.get(request.path.removeprefix(_MEDIA_PATH)), request, now=now)
+
+        return fault.answer(Exchange(request=request, regular=regular, now=now)), fault
+
+    def _incoming_statuses(
+        self, request: Request, id_instance: str, token: str, *, now: float
+    ) -> tuple[Response, Fault]:
+        fault = _next(self.faults)
+        regular = self._regular(fault.ask(request), id_instance, token, now=now)
+        answer = fault.answer(Exchange(request=request, regular=regular, now=now))
+        self.requests.append(Received(minutes=_minutes(request), http_code=answer.http_code, at=now))
+
+        return answer, fault
+
+    def _stray(self, request: Request, path: str, *, now: float) -> Response:
+        instance = _INSTANCE.fullmatch(path)
+
+        if instance is not None and instance["id"] != self.id_instance:
+            return refusal(403, path=request.path, now=now)
+
+        # The real one echoes the path as well, token included.
+        return refusal(404, path=request.path, now=now, message=f"Cannot {request.method} {request.target}")
+
+    def _regular(self, request: Request, id_instance: str, token: str, *, now: float) -> Response:
+        if id_instance != self.id_instance:
+            return refusal(403, path=request.path, now=now)
+
+        if not self._admit(now):
+            return refusal(429, path=request.path, now=now)
+
+        if unquote(token) != self.token:
+            return refusal(401, path=request.path, now=now)
+
+        minutes = _minutes(request) if _minutes_given(request) else _DEFAULT_MINUTES
+
+        if minutes is None or minutes < 1:
+            return refusal(400, path=request.path, now=now, message="bad request data")
+
+        body = self._feed.answer(minutes, now=now, contacts=self.contacts)
+        answer = response(200, body, content_type=JSON, now=now)
+        return _compressed(answer) if "gzip" in request.header("Accept-Encoding") else answer
+
+    def _admit(self, now: float) -> bool:
+        """Let a request through the rate limit: refused ones use it up too, but for those that it refused."""
+        if self._last_admitted is not None and 0 <= now - self._last_admitted < self._spacing:
+            return False
+
+        self._last_admitted = now
+        return True
+
+
+def _next(faults: deque[Fault | None]) -> Fault:
+    return (faults.popleft() if faults else None) or Fault()
+
+
+def _minutes_given(request: Request) -> bool:
+    return "minutes" in parse_qs(request.query, keep_blank_values=True)
+
+
+def _minutes(request: Request) -> int | None:
+    values = parse_qs(request.query, keep_blank_values=True).get("minutes", [""])
+
+    return int(values[0]) if _INTEGER.fullmatch(values[0]) else None
+
+
+def _compressed(answer: Response) -> Response:
+    if len(answer.body) <= _GZIP_FROM:
+        return answer
+
+    body = gzip.compress(answer.body, compresslevel=1, mtime=0)
+    kept = [(name, value) for name, value in answer.headers if name != "Content-Length"]
+    headers = [*kept, ("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))]
+    return attrs.evolve(answer, headers=headers, body=body)

@@ -1,0 +1,103 @@
+"""The simulator: GREEN-API on a loopback socket."""
+
+import ipaddress
+import time
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Self
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+
+from greenapi_async.simulator._api import Api
+from greenapi_async.simulator._server import serve
+
+
+class Simulator(Api, anyio.AsyncContextManagerMixin):
+    """A GREEN-API of one instance on loopback, for tests, demos and trying things out.
+
+    `async with Simulator() as api:` listens at `api.url`; on the way out every connection is closed. Entered
+    again, it listens at the same address, with the same feed. Without `async with` it has no sockets, and
+    `respond` alone can stand behind a mock transport.
+
+    Enter and leave it in the same task: inside a test, or in a fixture of anyio's pytest plugin. A fixture of
+    pytest-asyncio ends in another task than it began in, and anyio does not allow that.
+
+    - `id_instance` and `token`: what a request must carry; without a token a random one is made.
+    - `host` and `port`: a loopback address, ValueError otherwise; port 0 takes a free one.
+    - `base_path`: what stands before `/waInstance` in the path, for example `/v3`.
+    - `clock`: the server's wall clock, seconds since the epoch.
+    - `max_rate`: requests a second, 429 beyond it; None lets all pass.
+    - `contacts`: the account's contact book as sender ids; None shows everybody's statuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        id_instance: str = "1101000001",
+        token: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        base_path: str = "",
+        clock: Callable[[], float] = time.time,
+        max_rate: float | None = 1.0,
+        contacts: Collection[str] | None = None,
+    ) -> None:
+        if not _is_loopback(host):
+            raise ValueError(f"host must be a loopback address, not {host!r}")
+
+        super().__init__(
+            id_instance=id_instance,
+            token=token,
+            host=host,
+            port=port,
+            base_path=base_path,
+            clock=clock,
+            max_rate=max_rate,
+            contacts=contacts,
+        )
+        self.connections = 0
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        raised: BaseException | None = None
+
+        async with (
+            await anyio.create_tcp_listener(local_host=self._host, local_port=self._port) as listener,
+            anyio.create_task_group() as tasks,
+        ):
+            self._port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - anyio's `extra`, not Django's.
+            tasks.start_soon(listener.serve, self._serve)
+
+            try:
+                yield self
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - Raised again below, where no group wraps it.
+                raised = error
+            finally:
+                tasks.cancel_scope.cancel()
+
+        if raised is not None:
+            raise raised
+
+    async def _serve(self, stream: SocketStream) -> None:
+        self.connections += 1
+
+        try:
+            await serve(stream, self.decide)
+        finally:
+            self.connections -= 1
+
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

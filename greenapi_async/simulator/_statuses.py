@@ -1,0 +1,97 @@
+"""Statuses of every type, as the wire has them."""
+
+import base64
+import uuid
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+import attrs
+
+from greenapi_async.simulator._downloads import Media
+
+Kind = Literal["text", "image", "video", "audio", "deleted"]
+
+
+@attrs.frozen(kw_only=True)
+class _MediaKind:
+    type_message: str
+    file: str
+    mime_type: str
+    thumbnails: tuple[str, ...] = ()
+
+
+_SCENES = ("thumbnail-dawn.jpg", "thumbnail-meadow.jpg", "thumbnail-sea.jpg", "thumbnail-night.jpg")
+_MEDIA = {
+    "image": _MediaKind(
+        type_message="imageMessage", file="photo.jpg", mime_type="image/jpeg", thumbnails=_SCENES
+    ),
+    "video": _MediaKind(
+        type_message="videoMessage", file="video.mp4", mime_type="video/mp4", thumbnails=_SCENES
+    ),
+    "audio": _MediaKind(type_message="audioMessage", file="audio.ogg", mime_type="audio/ogg; codecs=opus"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Content:
+    """The fields that depend on a status's type, and the file that it brings, by name."""
+
+    type_message: str
+    fields: dict[str, Any]
+    media: dict[str, Media] = attrs.field(factory=dict)
+
+
+def content(kind: Kind, *, text: str, caption: str, media_url: str, number: int) -> Content:
+    """Build the part of a status that depends on its kind; `number` picks one of several thumbnails."""
+    if kind == "text":
+        extended = {"text": text, "backgroundColor": "#228B22", "font": "SANS_SERIF"}
+        fields = {"textMessage": text, "extendedTextMessage": extended}
+        return Content(type_message="extendedTextMessage", fields=fields)
+
+    if kind == "deleted":
+        return Content(type_message="deletedMessage", fields={})
+
+    if kind not in _MEDIA:
+        raise ValueError(f"kind must be one of text, image, video, audio, deleted, not {kind!r}")
+
+    return _media_content(_MEDIA[kind], caption=caption, media_url=media_url, number=number)
+
+
+def status(
+    content: Content, *, id_message: str, timestamp: int, sender: str, names: dict[str, str | None]
+) -> dict[str, Any]:
+    """Build the whole status, its fields in the order of the vendor's samples."""
+    return {
+        "type": "incoming",
+        "idMessage": id_message,
+        "timestamp": timestamp,
+        "typeMessage": content.type_message,
+        "chatId": sender,
+        **content.fields,
+        "senderId": sender,
+        **names,
+    }
+
+
+def _media_content(kind: _MediaKind, *, caption: str, media_url: str, number: int) -> Content:
+    name = f"{uuid.uuid4()}.{kind.file.rpartition('.')[2]}"
+    thumbnail = kind.thumbnails[number % len(kind.thumbnails)] if kind.thumbnails else None
+    fields = {
+        "downloadUrl": f"{media_url}/{name}",
+        "caption": caption,
+        "fileName": name,
+        "jpegThumbnail": base64.b64encode(_load(thumbnail)).decode() if thumbnail else "",
+        "mimeType": kind.mime_type,
+    }
+
+    return Content(
+        type_message=kind.type_message,
+        fields=fields,
+        media={name: Media(content=_load(kind.file), content_type=kind.mime_type)},
+    )
+
+
+@cache
+def _load(file: str) -> bytes:
+    return resources.files("greenapi_async.simulator").joinpath("media", file).read_bytes()
