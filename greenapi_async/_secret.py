@@ -27,10 +27,10 @@ class Secret:
     __slots__ = ("__weakref__", "_spellings", "_text")
 
     def __init__(self, text: str) -> None:
-        encoded = quote(text, safe="")
-        lower = re.sub("%..", lambda match: match[0].lower(), encoded)
+        encoded = {quote(text), quote(text, safe="")}
+        lower_case = {re.sub("%..", lambda match: match[0].lower(), each) for each in encoded}
         self._text = text
-        self._spellings = {spelling.encode() for spelling in (text, encoded, lower)}
+        self._spellings = {spelling.encode() for spelling in {text} | encoded | lower_case}
 
     def reveal(self) -> str:
         """Return the text: only ever for the wire."""

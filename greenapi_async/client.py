@@ -208,7 +208,10 @@ class AsyncStatusesClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<AsyncStatusesClient of {self._endpoint.id_instance} at {self._endpoint.api_url}>"
+        try:
+            return f"<AsyncStatusesClient of {self._endpoint.id_instance} at {self._endpoint.api_url}>"
+        except AttributeError:  # A traceback with locals shows a client whose arguments were refused.
+            return "<AsyncStatusesClient>"
 
     async def _ask(self, minutes: int | None) -> Answer:
         """Ask once; the errors that leave here carry neither bodies nor objects of the HTTP library."""

@@ -1,0 +1,64 @@
+"""The checks: `nox -s tests`, and everything else that `.ci/run` calls."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+nox.options.sessions = ["tests", "lint", "types"]
+
+
+def install(session: nox.Session, group: str, *requirements: str) -> None:
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, group), *requirements)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole suite and measure its coverage."""
+    install(session, "tests")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS)
+def tests_all(session: nox.Session) -> None:
+    """Run the whole suite on every Python that is here."""
+    install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the whole suite on the oldest direct dependencies that pyproject.toml admits."""
+    oldest = [re.sub(r">=([\d.]+).*", r"==\1", each) for each in PYPROJECT["project"]["dependencies"]]
+    install(session, "tests", *oldest)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    install(session, "types")
+    session.run("mypy", "--strict", "greenapi_async", "noxfile.py", "tests/typing_api.py")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "greenapi_async")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and the source distribution, and look into them."""
+    shutil.rmtree("dist", ignore_errors=True)
+    session.install("build", "twine")
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))

@@ -1,0 +1,326 @@
+"""The canary: whatever happens, the token is nowhere that anybody could print, log, pickle or trace."""
+
+import asyncio
+import json
+import logging
+import pickle
+import traceback
+from contextlib import asynccontextmanager
+from urllib.parse import quote
+
+import anyio
+import httpcore
+import httpx
+import pytest
+
+from greenapi_async import AsyncStatusesClient, ConfigurationError, GreenApiError, to_dict
+from greenapi_async._secret import Secret
+from greenapi_async.simulator import (
+    Answer,
+    Delay,
+    Drip,
+    Endless,
+    Refuse,
+    Reset,
+    Simulator,
+    Truncate,
+)
+
+TOKEN = "canary/+d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
+SPELLINGS = {
+    TOKEN,
+    quote(TOKEN, safe=""),
+    quote(TOKEN),
+    quote(TOKEN, safe="").lower(),
+    json.dumps(TOKEN)[1:-1],
+}
+ECHO = f"/waInstance1101000001/getIncomingStatuses/{TOKEN}?minutes=5"
+ENCODED_ECHO = f"https://portal.example/?from={quote(ECHO, safe='')}"
+
+FAULTS = {
+    "success": None,
+    "echoed in an array": Answer(json.dumps([{"path": ECHO}, TOKEN, {"message": ENCODED_ECHO}])),
+    "echoed in an object": Answer(json.dumps({"reason": f"Cannot GET {ECHO}"})),
+    "echoed in a page": Answer(f"<html>{ECHO}</html>"),
+    "echoed in half a JSON": Answer(f'[{{"path": "{ECHO}"'),
+    "echoed in headers": Answer("[]", {"X-Request-Path": quote(ECHO), "Set-Cookie": f"t={quote(TOKEN)}"}),
+    "redirect": Answer("", {"Location": quote(ECHO)}, 302),
+    "redirect elsewhere": Answer("", {"Location": ENCODED_ECHO}, 301),
+    "broken header": Answer("[]", {"Age": f"x {quote(TOKEN)}"}),
+    **{
+        f"refused with {code}": Refuse(code)
+        for code in (400, 401, 403, 404, 429, 466, 499, 500, 502, 503, 504)
+    },
+    "refused in plain text": Refuse(500, f"no luck with {ECHO} and {quote(TOKEN, safe='')}"),
+    "reset": Reset(),
+    "reset after headers": Reset(after_headers=True),
+    "truncated": Truncate(),
+    "a byte a second": Drip(),
+    "too slow": Delay(5.0),
+    "endless body": Endless(),
+    "endless headers": Endless("headers"),
+}
+
+
+def said_about(error):
+    """Everything that a program could show of an error and what led to it."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield str(error)
+        yield repr(error)
+        yield repr(vars(error))
+        yield "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+        if isinstance(error, GreenApiError):
+            yield repr(pickle.dumps(error))
+            assert error.__cause__ is None
+            assert error.__context__ is None
+        error = error.__cause__ or error.__context__
+
+
+def assert_clean(*texts):
+    """No text holds the token in any spelling."""
+    for text in texts:
+        for spelling in SPELLINGS:
+            assert spelling not in text, text
+
+
+@pytest.fixture
+def records(caplog):
+    """Every record of every logger, as it would be printed."""
+    caplog.set_level(logging.DEBUG)
+    return lambda: [logging.Formatter("%(name)s %(message)s").format(record) for record in caplog.records]
+
+
+@asynccontextmanager
+async def proxy(*, connect):
+    """A proxy on loopback that passes bytes on: by CONNECT, or by a request line with a whole URL."""
+
+    async def pump(source, target):
+        try:
+            async for chunk in source:
+                await target.send(chunk)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
+        finally:
+            await target.aclose()
+
+    async def serve(client):
+        async with client:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await client.receive()
+
+            method, target, rest = head.split(b" ", 2)
+            assert (method == b"CONNECT") is connect
+            url = httpx.URL(f"http://{target.decode()}" if connect else target.decode())
+            async with await anyio.connect_tcp(url.host, url.port) as server:
+                if connect:
+                    await client.send(b"HTTP/1.1 200 OK\r\n\r\n")
+                else:
+                    await server.send(b" ".join((method, url.raw_path, rest)))
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(pump, client, server)
+                    await pump(server, client)
+                    tasks.cancel_scope.cancel()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()
+
+
+def client_of(api, **options):
+    return AsyncStatusesClient(
+        api.id_instance,
+        TOKEN,
+        api_url=api.url,
+        **{"timeout": 0.5, "retries": 0, "max_rate": None, "max_body": 100_000} | options,
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", FAULTS)
+async def test_token_is_nowhere_whatever_the_answer(name, records):
+    """Success and every failure: in no log, error, cause, traceback with locals, repr or status."""
+    said = []
+
+    async with Simulator(token=TOKEN, max_rate=None) as api, client_of(api) as client:
+        api.post("text", text="hello")
+        api.faults.extend([FAULTS[name]] * 2)
+        poller = client.poll(on_event=lambda event: said.append(repr(event)))
+        for question in (lambda: client.fetch(minutes=5), poller.poll_once):
+            try:
+                answer = await question()
+            except GreenApiError as error:
+                said += said_about(error)
+            else:
+                statuses = answer if isinstance(answer, list) else answer.statuses
+                said += [repr(answer), *(json.dumps(to_dict(status)) for status in statuses)]
+
+        said += [repr(client), repr(vars(client)), repr(poller), repr(vars(poller)), repr(poller.health)]
+
+    assert [request.minutes for request in api.requests][:1] == [5]
+    assert said
+    assert_clean(*said, *records())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("connect", [False, True], ids=["plain", "CONNECT"])
+@pytest.mark.parametrize("name", ["success", "redirect", "refused with 404", "reset", "too slow"])
+async def test_token_is_nowhere_through_a_proxy(connect, name, records):
+    """A plain proxy gets the whole URL in its request line; the token is in the clear there, and only there."""
+    said = []
+
+    async with Simulator(token=TOKEN, max_rate=None) as api, proxy(connect=connect) as url:
+        transport = httpx.AsyncHTTPTransport(proxy=url) if not connect else _tunnelling(url)
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            api.post("text", text="hello")
+            api.faults.append(FAULTS[name])
+            try:
+                said += map(repr, await client_of(api, http_client=http_client).fetch(minutes=5))
+            except GreenApiError as error:
+                said += said_about(error)
+
+    assert len(api.requests) == 1
+    assert said
+    assert_clean(*said, *records())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("through_proxy", [False, True])
+async def test_token_is_nowhere_when_a_caller_gives_up(through_proxy, records):
+    """A timeout of the caller's own carries the cancellation's traceback, and that passes through httpx."""
+    said = []
+
+    async with (
+        Simulator(token=TOKEN, max_rate=None) as api,
+        proxy(connect=False) as url,
+        httpx.AsyncClient(proxy=url if through_proxy else None, trust_env=False) as http_client,
+    ):
+        api.faults.append(Delay(2.0))
+        client = client_of(api, http_client=http_client, timeout=5.0)
+        try:
+            with anyio.fail_after(0.2):
+                await _noting_the_cancellation(client, said)
+        except TimeoutError as error:
+            said += said_about(error)
+
+    assert len(said) > 4
+    assert_clean(*said, *records())
+
+
+async def _noting_the_cancellation(client, said):
+    try:
+        await client.fetch()
+    except BaseException as error:
+        said += said_about(error)
+        raise
+
+
+def _tunnelling(url):
+    """httpx tunnels for https only; on loopback without certificates httpcore can be told to."""
+
+    class Tunnel(httpx.AsyncHTTPTransport):
+        def __init__(self):
+            super().__init__()
+            self._pool = httpcore.AsyncConnectionPool(network_backend=_ConnectFirst(url))
+
+    return Tunnel()
+
+
+class _ConnectFirst:
+    """A network backend that reaches every host by CONNECT through the proxy."""
+
+    def __init__(self, url):
+        self._url = httpx.URL(url)
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(self, host, port, **options):
+        stream = await self._backend.connect_tcp(self._url.host, self._url.port, **options)
+        await stream.write(f"CONNECT {host}:{port} HTTP/1.1\r\n\r\n".encode())
+        assert b"200" in await stream.read(1000)
+        return stream
+
+    async def sleep(self, seconds):
+        await self._backend.sleep(seconds)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"id_instance": "x"},
+        {"api_url": "ftp://x"},
+        {"timeout": 0},
+        {"api_token_instance": f"{TOKEN}\n"},
+        {"api_token_instance": f" {TOKEN}"},
+    ],
+    ids=str,
+)
+def test_token_is_nowhere_in_a_configuration_error(arguments):
+    """A mistake in another argument must not show the right token, nor a nearly right one."""
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncStatusesClient(**{"id_instance": "1", "api_token_instance": TOKEN} | arguments)
+
+    frames = list(traceback.walk_tb(caught.value.__traceback__))[1:]
+    shown = [repr(frame.f_locals) for frame, _ in frames]
+    assert_clean(str(caught.value), repr(caught.value), repr(pickle.dumps(caught.value)), *shown)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"api_url": f"https://api.green-api.com/{ECHO}"}, {"id_instance": TOKEN}]
+)
+def test_message_does_not_repeat_what_was_wrong(arguments):
+    """Whoever pastes the whole address, or swaps id and token, is told so without it."""
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncStatusesClient(**{"id_instance": "1", "api_token_instance": TOKEN} | arguments)
+
+    assert_clean(str(caught.value), repr(caught.value), repr(pickle.dumps(caught.value)))
+
+
+def test_token_is_nowhere_when_the_environment_is_wrong(monkeypatch, tmp_path):
+    """The same for what `from_env` reads."""
+    (tmp_path / "token").write_text(TOKEN)
+    monkeypatch.setenv("GREEN_API_ID_INSTANCE", "not digits")
+    monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE_FILE", str(tmp_path / "token"))
+
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncStatusesClient.from_env()
+
+    assert_clean(*said_about_locals(caught.value))
+
+
+def said_about_locals(error):
+    """What a traceback with locals shows below the test's own frame, which holds the token on purpose."""
+    error.__traceback__ = error.__traceback__.tb_next
+    return list(said_about(error))
+
+
+def test_secret_does_not_print_or_pickle():
+    """The type that holds it gives it to those who ask by name."""
+    secret = Secret(TOKEN)
+
+    assert f"{secret} {secret!r}" == "*** ***"
+    assert secret.reveal() == TOKEN
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(secret)
+
+
+def test_logs_of_others_are_left_as_they_are(caplog):
+    """Only what holds a token is rewritten: the template and the arguments of other records stay."""
+    caplog.set_level(logging.INFO)
+    httpx_logger = logging.getLogger("httpx")
+
+    async def main():
+        async with Simulator(max_rate=None) as api, client_of(api) as client:
+            httpx_logger.info("plain %s", "argument")
+            with pytest.raises(GreenApiError):
+                await client.fetch()
+
+    asyncio.run(main())
+
+    assert next(record.args for record in caplog.records if record.name == "httpx") == ("argument",)

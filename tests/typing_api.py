@@ -1,0 +1,64 @@
+"""What a type checker sees of the public names; it is checked, not run."""
+
+from pathlib import Path
+from typing import assert_never, assert_type
+
+import httpx
+
+from greenapi_async import (
+    AsyncStatusesClient,
+    AudioStatus,
+    Batch,
+    DeletedStatus,
+    Health,
+    ImageStatus,
+    MemoryStore,
+    Status,
+    StatusPoller,
+    Store,
+    TextStatus,
+    UnknownStatus,
+    VideoStatus,
+    from_dict,
+    to_dict,
+)
+
+
+async def client_api(http_client: httpx.AsyncClient) -> None:
+    async with AsyncStatusesClient("1101000001", "token", http_client=http_client) as client:
+        assert_type(client, AsyncStatusesClient)
+        assert_type(await client.fetch(minutes=60), list[Status])
+        assert_type(client.for_instance(1101000002, "token"), AsyncStatusesClient)
+        assert_type(client.poll(), StatusPoller)
+
+
+async def poller_api(client: AsyncStatusesClient) -> None:
+    store: Store = MemoryStore()
+    async with client.poll(30, store=store, start="now", delivery="at-most-once", on_event=print) as poller:
+        assert_type(poller.health, Health)
+        assert_type(await poller.poll_once(), Batch)
+
+        async for batch in poller.batches():
+            assert_type(batch, list[Status])
+
+        async for status in poller:
+            assert_type(status, Status)
+
+
+def every_status(status: Status) -> str | None:
+    match status:
+        case TextStatus():
+            return status.text_message
+        case ImageStatus() | VideoStatus() | AudioStatus():
+            assert_type(status.thumbnail, bytes | None)
+            return status.download_url
+        case DeletedStatus() | UnknownStatus():
+            assert_type(status.timestamp, int)
+            return status.id_message
+        case _:
+            assert_never(status)
+
+
+def round_trip(path: Path, status: Status) -> Status:
+    path.write_text(str(to_dict(status)), encoding="utf-8")
+    return from_dict(to_dict(status))
