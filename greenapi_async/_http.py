@@ -9,12 +9,14 @@ from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
+from urllib.request import getproxies
 
 import anyio
 import attrs
 import httpx
 
 from greenapi_async._body import Body
+from greenapi_async._pool import FAILURES, ConnectionPool
 from greenapi_async._refusals import printable, refusal
 from greenapi_async._secret import MASK, Secret, on_the_wire
 from greenapi_async.errors import (
@@ -26,7 +28,8 @@ from greenapi_async.errors import (
     TransportError,
 )
 
-_MOST_CONNECTIONS = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
+_MOST_AT_ONCE = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
+_MOST_IDLE = 500  # One for each of many instances' hosts, and half of what a process may open by default.
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 _LONGEST_REFUSAL = 65_536
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
@@ -82,14 +85,10 @@ class Gate:
 
 
 class Http:
-    """The HTTP machinery that clients share: httpx's client, and a limiter no larger than its pool.
-
-    httpcore's pool loses a place for ever when a request is cancelled while it waits for one
-    (encode/httpcore#1093); behind the limiter no request ever waits there.
-    """
+    """The HTTP machinery that clients share: httpx's client, and a limiter no larger than its pool."""
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
-        self.limiter = anyio.CapacityLimiter(_MOST_CONNECTIONS)
+        self.limiter = anyio.CapacityLimiter(_MOST_AT_ONCE)
         self._client = http_client or _make_client()
         self._owned = http_client is None
         self._timeout = timeout
@@ -135,7 +134,7 @@ class Http:
         with anyio.move_on_after(self._timeout) as scope:
             try:
                 http_code, headers, body = await self._send(endpoint, minutes)
-            except (httpx.HTTPError, OSError, anyio.ClosedResourceError) as error:
+            except (httpx.HTTPError, *FAILURES, OSError, anyio.ClosedResourceError) as error:
                 failure = _transport_error(error, endpoint.token)
 
         if scope.cancelled_caught:
@@ -211,12 +210,12 @@ class _MaskedURL(httpx.URL):
 
 
 def _make_client() -> httpx.AsyncClient:
-    limits = httpx.Limits(
-        max_connections=_MOST_CONNECTIONS,
-        max_keepalive_connections=_MOST_CONNECTIONS,
-        keepalive_expiry=_KEEPALIVE,
-    )
-    return httpx.AsyncClient(verify=_ssl_context(), limits=limits)
+    if getproxies():  # A proxy is httpx's to speak to; its pool keeps the places that cancellation loses.
+        limits = httpx.Limits(max_connections=_MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
+        return httpx.AsyncClient(verify=_ssl_context(), limits=limits)
+
+    pool = ConnectionPool(_ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
+    return httpx.AsyncClient(transport=pool)
 
 
 @functools.cache

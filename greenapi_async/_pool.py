@@ -1,0 +1,121 @@
+"""Connections kept for each origin, last in first out, capped and safe under any cancellation."""
+
+import ssl
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import anyio
+import httpcore
+import httpx
+
+# What a request or its body can raise: httpx's own names would cost a wrapper around every chunk.
+FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+_CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
+_Origin: TypeAlias = tuple[bytes, bytes, int | None]
+
+
+class ConnectionPool(httpx.AsyncBaseTransport):
+    """A transport for httpx that hands out idle connections and never makes a request wait.
+
+    httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
+    (encode/httpcore#1093). Here nothing is counted but what lies idle: who is cancelled takes the connection
+    along. How many requests run at once is the caller's to limit.
+
+    Args:
+        ssl_context: for https.
+        keepalive: seconds that a connection may lie idle.
+        most_idle: how many may; what comes back beyond that is closed.
+    """
+
+    def __init__(self, ssl_context: ssl.SSLContext, *, keepalive: float, most_idle: int) -> None:
+        self._ssl_context = ssl_context
+        self._keepalive = keepalive
+        self._room = most_idle
+        self._idle: defaultdict[_Origin, list[httpcore.AsyncHTTPConnection]] = defaultdict(list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; where the server had closed an idle connection, once more on a new one."""
+        origin = (request.url.raw_scheme, request.url.raw_host, request.url.port)
+        url = httpcore.URL(scheme=origin[0], host=origin[1], port=origin[2], target=request.url.raw_path)
+        outgoing = httpcore.Request(
+            request.method,
+            url,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+
+        if kept := await self._take(origin):
+            with suppress(*_CLOSED_BY_SERVER):
+                return await self._send(kept, outgoing, origin)
+
+        connection = httpcore.AsyncHTTPConnection(
+            url.origin, ssl_context=self._ssl_context, keepalive_expiry=self._keepalive
+        )
+        return await self._send(connection, outgoing, origin)
+
+    async def aclose(self) -> None:
+        """Close what lies idle; what is busy is closed when it comes back."""
+        self._room = 0
+        for idle in self._idle.values():
+            while idle:
+                await idle.pop().aclose()
+
+    async def _take(self, origin: _Origin) -> httpcore.AsyncHTTPConnection | None:
+        idle = self._idle[origin]
+        while idle:
+            self._room += 1
+            connection = idle.pop()
+            if not connection.has_expired():
+                return connection
+
+            await connection.aclose()
+
+        return None
+
+    async def _send(
+        self, connection: httpcore.AsyncHTTPConnection, outgoing: httpcore.Request, origin: _Origin
+    ) -> httpx.Response:
+        try:
+            response = await connection.handle_async_request(outgoing)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
+            raise
+
+        stream = _Body(response, lambda: self._put_back(connection, origin))
+        return httpx.Response(
+            response.status, headers=response.headers, stream=stream, extensions=response.extensions
+        )
+
+    async def _put_back(self, connection: httpcore.AsyncHTTPConnection, origin: _Origin) -> None:
+        idle = self._idle[origin]
+        if connection.is_idle() and self._room > 0:
+            self._room -= 1
+            idle.append(connection)
+        else:
+            await connection.aclose()
+
+        if idle and idle[0].has_expired():  # What lies at the bottom may never be taken.
+            self._room += 1
+            await idle.pop(0).aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer; closing it gives the connection back."""
+
+    def __init__(self, response: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
+        self._response = response
+        self._give_back = give_back
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._response.aiter_stream()
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._response.aclose()
+            finally:
+                await self._give_back()

@@ -1,0 +1,149 @@
+"""The shape of the package: imports point down, and a library is imported in one place."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+
+import greenapi_async
+
+PACKAGE = Path(greenapi_async.__file__).parent
+
+# Top to bottom; a module may import what stands below it.
+ORDER = [
+    "__main__",
+    "cli",
+    "__init__",
+    "client",
+    "poller",
+    "_journal",
+    "events",
+    "stores",
+    "_window",
+    "_backoff",
+    "_http",
+    "_pool",
+    "_body",
+    "_refusals",
+    "_secret",
+    "_wire",
+    "models",
+    "errors",
+    "simulator",
+]
+HOMES = {
+    "httpx": {"_http", "_pool"},
+    "httpcore": {"_pool"},
+    "cattrs": {"_wire"},
+    "json": {"_wire", "simulator"},
+    "h11": {"simulator"},
+    "argparse": {"cli"},
+    "ssl": {"_http", "_pool"},
+    "zlib": {"_body", "simulator"},
+    "random": {"client", "poller"},
+    "time": {"client", "simulator"},
+    "asyncio": set(),
+    "trio": set(),
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield (
+            path.relative_to(PACKAGE).parts[0].removesuffix(".py"),
+            ast.parse(path.read_text(encoding="utf-8")),
+        )
+
+
+def imports(tree):
+    """Yield the dotted names that run when the module does; annotations import under TYPE_CHECKING."""
+    guarded = {id(node) for guard in ast.walk(tree) if _is_typing_guard(guard) for node in ast.walk(guard)}
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_typing_guard(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize(
+    ("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_imports_point_down(module, tree):
+    """Decisions stand below, acting above; nothing below knows what stands above."""
+    own = {name.split(".")[1] for name in imports(tree) if name.startswith("greenapi_async.")}
+    below = ORDER[ORDER.index(module) :]
+
+    assert {name for name in own if name in ORDER} <= set(below)
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_library_has_one_home(library):
+    """Whoever wants to replace a library finds it in one place."""
+    users = {
+        module for module, tree in modules() if library in {name.split(".")[0] for name in imports(tree)}
+    }
+
+    assert users <= HOMES[library]
+
+
+def test_every_module_stands_in_the_order():
+    """A new module has to be given its place."""
+    assert {module for module, _ in modules()} == set(ORDER)
+
+
+def test_all_is_complete_and_sorted():
+    """Everything public is importable from the package."""
+    assert greenapi_async.__all__ == sorted(greenapi_async.__all__)
+    for name in ("errors", "models", "events"):
+        module = getattr(greenapi_async, name)
+        defined = {
+            key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+        }
+        public = {name for name in defined if not name.startswith(("_", "Base", "Media", "deletion"))}
+        assert public <= set(greenapi_async.__all__)
+
+
+def test_installation_brings_few_packages():
+    """Ten at most, this one included: counted over what the dependencies ask for here."""
+    wanted, found = ["greenapi-async"], set()
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.add(name)
+            wanted += [_name(line) for line in requires(name) or () if _applies(line)]
+
+    assert len(found) <= 10, found
+
+
+def _name(requirement):
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+def _applies(requirement):
+    from packaging.requirements import Requirement
+
+    marker = Requirement(requirement).marker
+    return marker is None or marker.evaluate({"extra": ""})
+
+
+def test_import_starts_nothing_and_loads_little():
+    """Neither the command, nor a database, nor an event loop is loaded by `import greenapi_async`."""
+    script = "import greenapi_async, sys; print(*sys.modules)"
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert not {"greenapi_async.cli", "greenapi_async.simulator", "argparse", "sqlite3"} & set(loaded)

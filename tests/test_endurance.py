@@ -1,0 +1,67 @@
+"""What must hold under load: cancelled requests leave nothing behind, and memory stays bounded."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from greenapi_async import AsyncStatusesClient
+from greenapi_async.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+PLACES = 20
+
+
+@pytest.mark.parametrize(("anyio_backend", "requests"), [("asyncio", 10_000), ("trio", 3_000)])
+async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
+    """After 10,000 requests of which a third is cancelled at random moments, every place is free again."""
+    monkeypatch.setattr("greenapi_async._http._MOST_AT_ONCE", PLACES)
+    dice = random.Random(7)
+    answered, cancelled = [], []
+
+    async def ask(client):
+        for _ in range(requests // (2 * PLACES)):
+            try:
+                await _given_up_after(
+                    dice.random() * 0.02 if dice.random() < 0.4 else 60, client.fetch, anyio_backend
+                )
+            except TimeoutError:
+                cancelled.append(client)
+            else:
+                answered.append(client)
+
+    async with (
+        Simulator(max_rate=None) as api,
+        AsyncStatusesClient(api.id_instance, api.token, api_url=api.url, max_rate=None, retries=0) as client,
+    ):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2 * PLACES):
+                tasks.start_soon(ask, client.for_instance(api.id_instance, api.token))
+
+        await anyio.wait_all_tasks_blocked()
+        limiter = client._http.limiter.statistics()
+        kept = [each for idle in client._http._client._transport._idle.values() for each in idle]
+        idle = sum(each.is_idle() for each in kept)
+        connections = api.connections
+        answer = await client.fetch()
+
+    assert len(answered) + len(cancelled) == requests
+    assert len(cancelled) > requests / 3
+    assert (limiter.borrowed_tokens, limiter.tasks_waiting) == (0, 0)
+    assert connections == len(kept) == idle <= PLACES
+    assert answer == []
+
+
+async def _given_up_after(seconds, question, backend):
+    """Give up as programs on that event loop do: asyncio's own timeouts know nothing of anyio's scopes."""
+    async with asyncio.timeout(seconds) if backend == "asyncio" else _trio_timeout(seconds):
+        await question()
+
+
+@asynccontextmanager
+async def _trio_timeout(seconds):
+    with anyio.fail_after(seconds):
+        yield

@@ -1,0 +1,157 @@
+"""The pool: connections are kept, found again, and never trusted too far."""
+
+import ssl
+
+import anyio
+import httpx
+import pytest
+import respx
+
+from greenapi_async import AsyncStatusesClient
+from greenapi_async._pool import ConnectionPool
+from greenapi_async.simulator import Delay, Reset, Simulator
+
+pytestmark = pytest.mark.anyio
+
+
+def http_client(**options):
+    settings = {"keepalive": 60.0, "most_idle": 10} | options
+    return httpx.AsyncClient(transport=ConnectionPool(ssl.create_default_context(), **settings))
+
+
+def url_of(api):
+    return f"{api.url}/waInstance{api.id_instance}/getIncomingStatuses/{api.token}"
+
+
+async def ask_at_once(client, url, times):
+    async with anyio.create_task_group() as tasks:
+        for _ in range(times):
+            tasks.start_soon(client.get, url)
+
+
+async def test_connection_is_used_again():
+    """A poll costs no new connection."""
+    async with Simulator(max_rate=None) as api, http_client() as client:
+        for _ in range(5):
+            await client.get(url_of(api))
+
+        assert api.connections == 1
+
+
+async def test_last_in_is_first_out():
+    """The freshest connection serves, so that the others can grow old."""
+    async with Simulator(max_rate=None) as api, http_client() as client:
+        api.faults.extend([Delay(0.05), Delay(0.1)])
+        await ask_at_once(client, url_of(api), 2)
+        [idle] = client._transport._idle.values()
+        freshest = idle[-1]
+
+        await client.get(url_of(api))
+
+        assert idle[-1] is freshest
+        assert freshest.info().endswith("Request Count: 2")
+
+
+async def test_no_more_than_the_most_lie_idle():
+    """What comes back beyond the cap is closed."""
+    async with Simulator(max_rate=None) as api, http_client(most_idle=2) as client:
+        api.faults.extend([Delay(0.05)] * 5)
+        await ask_at_once(client, url_of(api), 5)
+        await anyio.wait_all_tasks_blocked()
+
+        assert api.connections == 2
+
+
+async def test_expired_connections_are_closed():
+    """Neither the one on top nor the ones that lie below it for ever stay open."""
+    async with Simulator(max_rate=None) as api, http_client(keepalive=0.05) as client:
+        api.faults.extend([Delay(0.05)] * 3)
+        await ask_at_once(client, url_of(api), 3)
+        await anyio.sleep(0.1)
+
+        await client.get(url_of(api))
+        await anyio.wait_all_tasks_blocked()
+
+        assert api.connections == 1
+
+
+async def test_bottom_of_the_stack_does_not_lie_for_ever():
+    """A connection that no request takes any more is closed when its time is over."""
+    async with Simulator(max_rate=None) as api, http_client(keepalive=0.15) as client:
+        api.faults.extend([Delay(0.02)] * 2)
+        await ask_at_once(client, url_of(api), 2)
+
+        for _ in range(6):
+            await anyio.sleep(0.05)
+            await client.get(url_of(api))
+
+        assert api.connections == 1
+
+
+async def test_connection_that_the_server_closed_is_noticed():
+    """A server that restarts costs no failed poll."""
+    api = Simulator(max_rate=None)
+    async with http_client() as client:
+        async with api:
+            await client.get(url_of(api))
+
+        async with api:
+            response = await client.get(url_of(api))
+
+    assert response.status_code == 200
+
+
+async def test_request_that_the_server_cuts_off_is_sent_once_more():
+    """The server may close an idle connection just when a request is under way: asking again is harmless."""
+    async with Simulator(max_rate=None) as api, http_client() as client:
+        await client.get(url_of(api))
+        api.faults.append(Reset())
+
+        response = await client.get(url_of(api))
+
+        assert response.status_code == 200
+        assert len(api.requests) == 3
+
+
+async def test_new_connection_is_not_tried_again():
+    """Only what lay idle can be stale; everything else is a failure that the caller must know."""
+    async with AsyncStatusesClient(
+        "1", "t", api_url="http://127.0.0.1:9", max_rate=None, retries=0
+    ) as client:
+        with pytest.raises(Exception, match="ConnectError"):
+            await client.fetch()
+
+
+async def test_closing_closes_idle_connections_and_those_that_come_back():
+    """After `aclose` nothing stays open."""
+    async with Simulator(max_rate=None) as api:
+        client = http_client()
+        api.faults.append(Delay(0.1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, url_of(api))
+            await anyio.sleep(0.05)
+            await client._transport.aclose()
+        await anyio.wait_all_tasks_blocked()
+
+        assert api.connections == 0
+
+
+async def test_respx_intercepts_the_pool():
+    """Tests of users that mock httpx go on working."""
+    async with respx.mock:
+        route = respx.get(url__regex="/waInstance1/getIncomingStatuses/secret").respond(json=[])
+        async with AsyncStatusesClient("1", "secret", api_url="https://api.example") as client:
+            assert await client.fetch() == []
+
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+async def test_proxy_of_the_environment_is_used(variable, monkeypatch):
+    """Where a proxy is set, httpx's own transport serves."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+
+    async with AsyncStatusesClient("1", "secret") as client:
+        mounts = client._http._client._mounts.values()
+
+        assert any("HTTPProxy" in type(mount._pool).__name__ for mount in mounts if mount)
