@@ -16,11 +16,9 @@ import attrs
 import httpx
 
 from greenapi_async._body import Body
-from greenapi_async._pool import FAILURES, ConnectionPool
 from greenapi_async._refusals import printable, refusal
 from greenapi_async._secret import MASK, Secret, on_the_wire
 from greenapi_async.errors import (
-    BodyTooLargeError,
     ClientClosedError,
     ConfigurationError,
     DecodeError,
@@ -31,8 +29,10 @@ from greenapi_async.errors import (
 _MOST_AT_ONCE = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
 _MOST_IDLE = 500  # One for each of many instances' hosts, and half of what a process may open by default.
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
+_LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
+_NO_ANSWER = (httpx.HTTPError, OSError, anyio.ClosedResourceError, UnicodeError)
 
 
 @attrs.frozen(kw_only=True)
@@ -91,16 +91,18 @@ class Http:
         self.limiter = anyio.CapacityLimiter(_MOST_AT_ONCE)
         self._client = http_client or _make_client()
         self._owned = http_client is None
+        self._closed = False
         self._timeout = timeout
         self._max_body = max_body
 
     @property
     def closed(self) -> bool:
-        """Whether the client underneath is closed, by us or by its owner."""
-        return self._client.is_closed
+        """Whether it was closed, or the client underneath by its owner."""
+        return self._closed or self._client.is_closed
 
     async def aclose(self) -> None:
-        """Close the client underneath, unless it was injected."""
+        """Take no more questions, and close the client underneath unless it was injected."""
+        self._closed = True
         if self._owned:
             await self._client.aclose()
 
@@ -134,7 +136,7 @@ class Http:
         with anyio.move_on_after(self._timeout) as scope:
             try:
                 http_code, headers, body = await self._send(endpoint, minutes)
-            except (httpx.HTTPError, *FAILURES, OSError, anyio.ClosedResourceError) as error:
+            except _NO_ANSWER as error:
                 failure = _transport_error(error, endpoint.token)
 
         if scope.cancelled_caught:
@@ -154,8 +156,9 @@ class Http:
         )
 
     async def _send(self, endpoint: Endpoint, minutes: int | None) -> tuple[int, Mapping[str, str], bytes]:
-        request = self._client.build_request("GET", endpoint.url(minutes), headers=_HEADERS, timeout=None)
-        request.url = _MaskedURL(request.url, endpoint.token)
+        url = endpoint.url(minutes)
+        request = self._client.build_request("GET", url, headers=_HEADERS, timeout=None)
+        request.url = _MaskedURL(url, endpoint.token)  # Without the default params of an injected client.
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
             if response.status_code == 200:
@@ -174,15 +177,17 @@ def checked_api_url(api_url: object) -> str:
     https only, and http for loopback; a path is kept.
     """
     try:
-        url = httpx.URL(api_url) if isinstance(api_url, str) else None
+        url = httpx.URL(api_url) if isinstance(api_url, str) and not {"?", "#", "@"} & set(api_url) else None
     except httpx.InvalidURL:
         url = None
 
-    if url is None or not url.host or url.userinfo or url.query or url.fragment:
-        raise ConfigurationError("api_url must look like https://1101.api.green-api.com")
+    if url is None or not url.host or (url.port or 0) > _LAST_PORT:
+        raise ConfigurationError("api_url must look like https://1101.api.green-api.com (GREEN_API_URL)")
 
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
-        raise ConfigurationError("api_url must begin with https://: the token would travel in the clear")
+        raise ConfigurationError(
+            "api_url must begin with https://, for the token travels in it (GREEN_API_URL)"
+        )
 
     return str(url).rstrip("/")
 
@@ -199,7 +204,7 @@ class _MaskedURL(httpx.URL):
     httpx logs every URL at INFO, and the token stands in its path.
     """
 
-    def __init__(self, url: httpx.URL, token: Secret) -> None:
+    def __init__(self, url: str, token: Secret) -> None:
         super().__init__(url)
         self._token = token
 
@@ -210,12 +215,25 @@ class _MaskedURL(httpx.URL):
 
 
 def _make_client() -> httpx.AsyncClient:
-    if getproxies():  # A proxy is httpx's to speak to; its pool keeps the places that cancellation loses.
-        limits = httpx.Limits(max_connections=_MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
-        return httpx.AsyncClient(verify=_ssl_context(), limits=limits)
+    if getproxies():
+        return _make_proxied_client()
+
+    # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
+    from greenapi_async._pool import ConnectionPool  # noqa: PLC0415
 
     pool = ConnectionPool(_ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
     return httpx.AsyncClient(transport=pool)
+
+
+def _make_proxied_client() -> httpx.AsyncClient:
+    """Return a client over httpx's own pool, the one that speaks to proxies."""
+    try:
+        limits = httpx.Limits(max_connections=_MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
+        return httpx.AsyncClient(verify=_ssl_context(), limits=limits)
+    except (ImportError, ValueError) as error:
+        problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
+
+    raise problem
 
 
 @functools.cache
@@ -243,7 +261,7 @@ async def _beginning(response: httpx.Response, limit: int) -> bytes:
     except DecodeError:
         return b""
 
-    with suppress(BodyTooLargeError, DecodeError):
+    with suppress(GreenApiError, *_NO_ANSWER):
         await _read(response, body)
 
     return body.content
@@ -286,9 +304,12 @@ def _transport_error(error: BaseException, token: Secret) -> TransportError:
 
 
 def _is_refused_certificate(error: BaseException | None) -> bool:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, ssl.SSLCertVerificationError):
             return True
+
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
 
     return False
@@ -297,7 +318,6 @@ def _is_refused_certificate(error: BaseException | None) -> bool:
 def _date(header: str) -> float | None:
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
         return None
-
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -55,7 +55,6 @@ class Journal:
         """Take note of a failure."""
         if self.health.consecutive_failures == 0:
             self._failing_since = anyio.current_time()
-            _log.warning("polling instance %s fails: %s", self.scope, error)
 
         self.refusals = 0 if error.retryable else self.refusals + 1
         self._change(
@@ -65,9 +64,15 @@ class Journal:
         )
 
     def waits(self, seconds: float | None) -> None:
-        """Tell of the failure just noted, and when it is tried again (None: not by us)."""
-        if self.health.last_error is not None:
-            self._tell(PollFailed(self.health.last_error, seconds, self.health.consecutive_failures))
+        """Tell of the failure just noted, and when it is tried again (None: the caller is told by the error)."""
+        error, consecutive = self.health.last_error, self.health.consecutive_failures
+        if error is None:
+            return
+
+        if seconds is not None and consecutive == 1:
+            _log.warning("polling instance %s fails: %s; it goes on trying", self.scope, error)
+
+        self._tell(PollFailed(error, seconds, consecutive))
 
     def gap(self, lost_from: float, lost_to: float) -> None:
         """Take note of a time whose statuses may be lost."""

@@ -2,16 +2,15 @@
 
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TypeAlias
 
 import anyio
 import httpcore
 import httpx
 
-# What a request or its body can raise: httpx's own names would cost a wrapper around every chunk.
-FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
 _Origin: TypeAlias = tuple[bytes, bytes, int | None]
 
@@ -20,13 +19,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     """A transport for httpx that hands out idle connections and never makes a request wait.
 
     httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
-    (encode/httpcore#1093). Here nothing is counted but what lies idle: who is cancelled takes the connection
-    along. How many requests run at once is the caller's to limit.
-
-    Args:
-        ssl_context: for https.
-        keepalive: seconds that a connection may lie idle.
-        most_idle: how many may; what comes back beyond that is closed.
+    (encode/httpcore#1093). Here only what lies idle is counted, `most_idle` at most, each for `keepalive`
+    seconds: who is cancelled takes the connection along. How many requests run at once is the caller's to limit.
     """
 
     def __init__(self, ssl_context: ssl.SSLContext, *, keepalive: float, most_idle: int) -> None:
@@ -34,6 +28,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._keepalive = keepalive
         self._room = most_idle
         self._idle: defaultdict[_Origin, list[httpcore.AsyncHTTPConnection]] = defaultdict(list)
+        self._busy: set[httpcore.AsyncHTTPConnection] = set()
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; where the server had closed an idle connection, once more on a new one."""
@@ -54,14 +50,14 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         connection = httpcore.AsyncHTTPConnection(
             url.origin, ssl_context=self._ssl_context, keepalive_expiry=self._keepalive
         )
-        return await self._send(connection, outgoing, origin)
+        with _in_terms_of_httpx():
+            return await self._send(connection, outgoing, origin)
 
     async def aclose(self) -> None:
-        """Close what lies idle; what is busy is closed when it comes back."""
-        self._room = 0
-        for idle in self._idle.values():
-            while idle:
-                await idle.pop().aclose()
+        """Close every connection, the busy ones too: their requests fail."""
+        self._closed = True
+        for connection in (*self._busy, *chain.from_iterable(self._idle.values())):
+            await connection.aclose()
 
     async def _take(self, origin: _Origin) -> httpcore.AsyncHTTPConnection | None:
         idle = self._idle[origin]
@@ -78,9 +74,11 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     async def _send(
         self, connection: httpcore.AsyncHTTPConnection, outgoing: httpcore.Request, origin: _Origin
     ) -> httpx.Response:
+        self._busy.add(connection)
         try:
             response = await connection.handle_async_request(outgoing)
         except BaseException:
+            self._busy.discard(connection)
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
             raise
@@ -91,8 +89,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         )
 
     async def _put_back(self, connection: httpcore.AsyncHTTPConnection, origin: _Origin) -> None:
+        self._busy.discard(connection)
         idle = self._idle[origin]
-        if connection.is_idle() and self._room > 0:
+        if connection.is_idle() and self._room > 0 and not self._closed:
             self._room -= 1
             idle.append(connection)
         else:
@@ -110,8 +109,10 @@ class _Body(httpx.AsyncByteStream):
         self._response = response
         self._give_back = give_back
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._response.aiter_stream()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _in_terms_of_httpx():
+            async for chunk in self._response.aiter_stream():
+                yield chunk
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -119,3 +120,11 @@ class _Body(httpx.AsyncByteStream):
                 await self._response.aclose()
             finally:
                 await self._give_back()
+
+
+@contextmanager
+def _in_terms_of_httpx() -> Iterator[None]:
+    try:
+        yield
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error

@@ -28,7 +28,7 @@ _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
         AccessDeniedError,
         "access denied: beta access not granted (ask support), wrong api_url for this instance, or account suspended",
     ),
-    404: (NotFoundError, "no such method at this address: check api_url"),
+    404: (NotFoundError, "no such method at this address: check api_url (GREEN_API_URL)"),
 }
 
 

@@ -143,8 +143,8 @@ def _unknown(obj: Any, *, problem: str) -> UnknownStatus:
 def _digest(obj: Any) -> str:
     try:
         canonical = json.dumps(obj, sort_keys=True, separators=(",", ":"), default=repr)
-    except RecursionError:  # The parser allows a level or two more than the encoder does.
-        canonical = "nested too deeply"
+    except (RecursionError, TypeError, ValueError):  # The parser takes a little more than the encoder does.
+        canonical = "no JSON"
 
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 

@@ -247,11 +247,13 @@ def _hidden(token: object) -> Secret:
 def _checked_endpoint(id_instance: object, token: Secret, api_url: object) -> _http.Endpoint:
     digits = str(id_instance)
     if isinstance(id_instance, bool) or not (digits.isascii() and digits.isdigit()):
-        raise ConfigurationError("id_instance must be digits, as the console shows it")
+        raise ConfigurationError(
+            "id_instance must be digits, as the console shows it (GREEN_API_ID_INSTANCE)"
+        )
 
     if not token.is_plausible:
         raise ConfigurationError(
-            "api_token_instance must be a text without white space, as the console shows it"
+            "api_token_instance must be a text without white space (GREEN_API_TOKEN_INSTANCE)"
         )
 
     return _http.Endpoint(api_url=_http.checked_api_url(api_url), id_instance=digits, token=token)

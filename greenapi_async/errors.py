@@ -98,6 +98,10 @@ class InstanceNotReadyError(ResponseError):
         self.reason = reason
         self.retryable = reason == "starting"
 
+    def __str__(self) -> str:
+        advice = "it will be ready soon" if self.retryable else "scan the QR code in the console"
+        return f"{super().__str__()}: {advice}"
+
 
 class BadRequestError(ResponseError):
     """400 and other 4xx that nothing but a change of the request or the account heals."""

@@ -16,7 +16,7 @@ import attrs
 class ExtendedTextMessage:
     """How a text status looks; colours and fonts are passed on as the API spells them."""
 
-    text: str | None = None
+    text: str | None = attrs.field(default=None, repr=False)
     background_color: str | None = None
     font: str | None = None
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)

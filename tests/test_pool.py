@@ -122,18 +122,23 @@ async def test_new_connection_is_not_tried_again():
             await client.fetch()
 
 
-async def test_closing_closes_idle_connections_and_those_that_come_back():
-    """After `aclose` nothing stays open."""
+async def test_closing_closes_busy_connections_too():
+    """After `aclose` nothing stays open, and who was still asking is told at once."""
     async with Simulator(max_rate=None) as api:
         client = http_client()
-        api.faults.append(Delay(0.1))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.get, url_of(api))
-            await anyio.sleep(0.05)
-            await client._transport.aclose()
-        await anyio.wait_all_tasks_blocked()
+        api.faults.append(Delay(5.0))
 
-        assert api.connections == 0
+        async def ask():
+            with pytest.raises(httpx.TransportError):
+                await client.get(url_of(api))
+
+        with anyio.fail_after(2):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await anyio.sleep(0.05)
+                await client._transport.aclose()
+
+        assert client._transport._busy == set()
 
 
 async def test_respx_intercepts_the_pool():
