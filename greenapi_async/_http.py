@@ -35,7 +35,7 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Cont
 _NO_ANSWER = (httpx.HTTPError, OSError, anyio.ClosedResourceError, UnicodeError)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Endpoint:
     """Where an instance is asked: its address, its id and its token."""
 
@@ -49,7 +49,7 @@ class Endpoint:
         return f"{self.api_url}/waInstance{self.id_instance}/getIncomingStatuses/{MASK}{query}"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Answer:
     """A complete 200: its body, free of the token, and what it tells of the server's time.
 
@@ -65,15 +65,15 @@ class Answer:
     duration: float
 
 
-@attrs.define
 class Gate:
     """Lets the questions of one instance leave one after the other, `period` seconds apart."""
 
-    period: float
-    _lock: anyio.Lock = attrs.field(init=False, factory=anyio.Lock)
-    _next_at: float = attrs.field(init=False, default=-math.inf)
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._lock = anyio.Lock()
+        self._next_at = -math.inf
 
-    async def take_turn(self, limiter: anyio.CapacityLimiter) -> None:
+    async def take_turn(self, limiter: "anyio.CapacityLimiter") -> None:
         """Wait for the turn and for a place in the limiter, which the caller gives back.
 
         Who is cancelled while waiting takes no turn.
@@ -81,7 +81,7 @@ class Gate:
         async with self._lock:
             await anyio.sleep_until(self._next_at)
             await limiter.acquire()
-            self._next_at = anyio.current_time() + self.period
+            self._next_at = anyio.current_time() + self._period
 
 
 class Http:

@@ -14,7 +14,7 @@ from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed
 _log = logging.getLogger("greenapi_async")
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Journal:
     """Writes down what happens to the poller of one instance."""
 

@@ -23,19 +23,10 @@ Start: TypeAlias = timedelta | datetime | Literal["now"] | None
 """How far back a first run yields: the deepest rung, a time, or nothing of the past."""
 
 
-@attrs.frozen(kw_only=True)
-class Rung:
-    """Looks back `span` seconds, every `every` seconds."""
-
-    span: float
-    every: float
-
-
-RUNGS = (
-    Rung(span=15 * 60.0, every=0.0),
-    Rung(span=150 * 60.0, every=15 * 60.0),
-    Rung(span=25 * 3600.0, every=150 * 60.0),
-)
+# Each rung looks back a span, as often as the span before it is long: so nothing waits longer than it was late.
+SPANS = (15 * 60.0, 150 * 60.0, 25 * 3600.0)
+_EVERY = (0.0, *SPANS[:-1])
+DEEPEST = len(SPANS) - 1
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +45,7 @@ class Plan:
     minutes: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Anchor:
     """One moment read on three clocks: the server's, the monotonic one and the wall's."""
 
@@ -78,7 +69,7 @@ def read(*, date: float | None, duration: float, wall: float) -> Reading:
     return Reading(earliest=stamp - uncertain, latest=stamp + uncertain)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Ladder:
     """Plans the questions of one poller.
 
@@ -92,7 +83,7 @@ class Ladder:
 
     def ask(self, marks: Marks | None, now: float, *, deepest: bool = False) -> Plan:
         """Return the next question, `now` being the latest that the server's clock can show."""
-        rung = len(RUNGS) - 1 if deepest or marks is None else self._due(marks, now)
+        rung = DEEPEST if deepest or marks is None else self._due(marks, now)
         needed = now - self._reach(rung, marks, now) + _ROUNDING + _JITTER
         return Plan(rung=rung, minutes=min(MOST_MINUTES, max(1, math.ceil(needed / 60))))
 
@@ -107,7 +98,7 @@ class Ladder:
         A `Date` before the marks is a clock that went backwards: it moves none.
         """
         if marks is None:
-            return (reading.earliest,) * len(RUNGS)
+            return (reading.earliest,) * len(SPANS)
 
         if went_backwards(marks, reading):
             return marks
@@ -118,7 +109,7 @@ class Ladder:
 
     def first(self, reading: Reading) -> Marks:
         """Return the marks of a first answer that is not recorded yet, so that a restart asks for it again."""
-        return (min(reading.earliest, self._oldest(reading.latest) + RUNGS[-1].span),) * len(RUNGS)
+        return (min(reading.earliest, self._oldest(reading.latest) + SPANS[DEEPEST]),) * len(SPANS)
 
     def wants(self, timestamp: int, reading: Reading) -> bool:
         """Tell whether a first run yields a status or only records it; 0 is a time that was not told."""
@@ -129,15 +120,15 @@ class Ladder:
 
     def _due(self, marks: Marks, now: float) -> int:
         ahead = now + self.interval  # What is due before the next tick would be late by then.
-        due = (rung for rung, mark in enumerate(marks) if ahead - mark >= RUNGS[rung].every)
+        due = (rung for rung, mark in enumerate(marks) if ahead - mark >= _EVERY[rung])
         return max(due, default=0)
 
     def _reach(self, rung: int, marks: Marks | None, now: float) -> float:
         """Return the server time back to which everything must be seen."""
-        return self._oldest(now) - _FIRST_EXTRA if marks is None else marks[rung] - RUNGS[rung].span
+        return self._oldest(now) - _FIRST_EXTRA if marks is None else marks[rung] - SPANS[rung]
 
     def _oldest(self, now: float) -> float:
-        deepest = now - RUNGS[-1].span
+        deepest = now - SPANS[DEEPEST]
         return (
             min(deepest, _moment(self.start, now))
             if isinstance(self.start, timedelta | datetime)
@@ -161,7 +152,7 @@ def from_the_future(marks: Marks | None, reading: Reading) -> bool:
 
 def unknown(reading: Reading) -> Marks:
     """Return the marks of one who knows nothing but that the API keeps 30 days."""
-    return (reading.latest - RETENTION,) * len(RUNGS)
+    return (reading.latest - RETENTION,) * len(SPANS)
 
 
 def gap(marks: Marks | None, reading: Reading) -> tuple[float, float] | None:

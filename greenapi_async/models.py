@@ -22,7 +22,7 @@ class ExtendedTextMessage:
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
 
-@attrs.frozen(kw_only=True, repr=False)
+@attrs.frozen(kw_only=True, repr=False, eq=False, init=False)
 class BaseStatus:
     """What every status has. Absent, null and empty optional fields are all None.
 
@@ -72,7 +72,7 @@ class TextStatus(BaseStatus):
     extended_text_message: ExtendedTextMessage | None = None
 
 
-@attrs.frozen(kw_only=True, repr=False)
+@attrs.frozen(kw_only=True, repr=False, eq=False, init=False)
 class MediaStatus(BaseStatus):
     """What pictures, videos and voice notes share.
 

@@ -24,7 +24,7 @@ _MOST_QUESTIONS = 3  # In one tick. The second is wide enough, unless it took mu
 Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Answer:
     """What the poller needs of an answer.
 
@@ -41,7 +41,7 @@ class Answer:
     duration: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Tick:
     """One question that was answered, seen from the marks it was asked from."""
 
@@ -56,7 +56,7 @@ class _Tick:
         return self.answer.statuses or ()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Batch:
     """The new statuses of one question, oldest first; nothing of it is recorded before `commit`.
 
@@ -265,7 +265,7 @@ class StatusPoller:
         if tick.complete and (lost := _window.gap(tick.marks, tick.reading)):
             self._journal.gap(*lost)
 
-        if tick.plan.rung == len(_window.RUNGS) - 1:
+        if tick.plan.rung == _window.DEEPEST:
             await self._store.forget(self._scope, min(self._server_now(), self._clock()) - _KEPT)
 
         return Batch(statuses=new, checkpoint=checkpoint, deliver=self._deliver)

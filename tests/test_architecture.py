@@ -31,6 +31,7 @@ ORDER = [
     "_refusals",
     "_secret",
     "_wire",
+    "_structure",
     "models",
     "errors",
     "simulator",
@@ -38,7 +39,7 @@ ORDER = [
 HOMES = {
     "httpx": {"_http", "_pool"},
     "httpcore": {"_pool"},
-    "cattrs": {"_wire"},
+    "cattrs": {"_structure"},
     "json": {"_wire", "simulator"},
     "h11": {"simulator"},
     "argparse": {"cli"},
@@ -146,4 +147,11 @@ def test_import_starts_nothing_and_loads_little():
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     ).stdout.split()
 
-    assert not {"greenapi_async.cli", "greenapi_async.simulator", "argparse", "sqlite3"} & set(loaded)
+    assert not {
+        "greenapi_async.cli",
+        "greenapi_async.simulator",
+        "argparse",
+        "sqlite3",
+        "cattrs",
+        "httpcore",
+    } & set(loaded)

@@ -271,7 +271,8 @@ def _no_guard(monkeypatch):
 
 
 def _quick_rung_only(monkeypatch):
-    monkeypatch.setattr(_window, "RUNGS", _window.RUNGS[:1])
+    monkeypatch.setattr(_window, "SPANS", _window.SPANS[:1])
+    monkeypatch.setattr(_window, "DEEPEST", 0)
 
 
 def _every_answer_moves_all_marks(monkeypatch):

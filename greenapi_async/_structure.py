@@ -1,0 +1,164 @@
+"""The converter: the wire's objects to attrs classes and back, strictly, in the API's own spelling."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from greenapi_async.models import (
+    AudioStatus,
+    DeletedStatus,
+    ExtendedTextMessage,
+    ImageStatus,
+    Status,
+    TextStatus,
+    VideoStatus,
+)
+
+MODELS: Final[dict[str, type[Status]]] = {
+    "extendedTextMessage": TextStatus,
+    "imageMessage": ImageStatus,
+    "videoMessage": VideoStatus,
+    "audioMessage": AudioStatus,
+    "deletedMessage": DeletedStatus,
+}
+_TYPE_MESSAGES = {model.kind: type_message for type_message, model in MODELS.items()}
+_Model = TypeVar("_Model", bound=attrs.AttrsInstance)
+_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, where datetime ends; milliseconds lie far beyond.
+
+
+def read(obj: Mapping[str, Any], type_message: str) -> Status:
+    """Return the status in an object of a known `typeMessage`.
+
+    Raises:
+        LookupError: a required field is missing.
+        ValueError: a field is not what the API documents.
+    """
+    return _readers(detailed=False)[type_message](obj, None)
+
+
+def explain(obj: Mapping[str, Any], type_message: str) -> str:
+    """Return what `read` refuses in an object, naming fields and never their values."""
+    try:
+        _readers(detailed=True)[type_message](obj, None)
+    except cattrs.ClassValidationError as error:
+        return "; ".join(cattrs.transform_error(error, format_exception=_describe))
+
+    return "malformed"
+
+
+def write(status: Status) -> dict[str, Any]:
+    """Return the wire's object of a status of a known kind, without the fields that are None."""
+    fields = _writers()[status.kind](status)
+    return {"type": "incoming", "typeMessage": _TYPE_MESSAGES[status.kind], **fields}
+
+
+def timestamp(value: Any, _: Any = None) -> int:
+    """Return UNIX seconds that `datetime` can show; anything else raises ValueError."""
+    if type(value) is int and 0 <= value <= _LAST_SECOND:
+        return value
+
+    raise ValueError(f"expected UNIX seconds from 0 to the year 9999, got {_shape(value)}")
+
+
+def _describe(error: BaseException, _: type | None) -> str:
+    return "required field missing" if isinstance(error, KeyError) else str(error)
+
+
+@functools.cache
+def _readers(*, detailed: bool) -> dict[str, Callable[[Any, Any], Status]]:
+    converter = _converter(detailed=detailed)
+    return {type_message: _structuring(model, converter) for type_message, model in MODELS.items()}
+
+
+@functools.cache
+def _writers() -> dict[str, Callable[[Any], dict[str, Any]]]:
+    converter = _converter(detailed=False)
+    return {model.kind: _unstructuring(model, converter) for model in MODELS.values()}
+
+
+@functools.cache
+def _converter(*, detailed: bool) -> cattrs.Converter:
+    """Build a strict converter: "12" is not 12, and None is not "None"."""
+    converter = cattrs.Converter(detailed_validation=detailed)
+    converter.register_structure_hook(int, timestamp)
+    converter.register_structure_hook(str, _required_text)
+    converter.register_structure_hook(str | None, _optional_text)
+
+    structure_look = _structuring(ExtendedTextMessage, converter)
+    unstructure_look = _unstructuring(ExtendedTextMessage, converter)
+
+    def optional_look(value: Any, _: Any) -> ExtendedTextMessage | None:
+        if value is None or value == "":
+            return None
+
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected an object, got {_shape(value)}")  # noqa: TRY004 - hooks refuse in one way.
+
+        return structure_look(value, ExtendedTextMessage)
+
+    converter.register_structure_hook(ExtendedTextMessage | None, optional_look)
+    converter.register_unstructure_hook(ExtendedTextMessage, unstructure_look)
+    return converter
+
+
+def _structuring(model: type[_Model], converter: cattrs.Converter) -> Callable[[Any, Any], _Model]:
+    names = _wire_names(model)
+    structure_fields = make_dict_structure_fn(model, converter, extra=override(omit=True), **_renames(names))
+    known = {"typeMessage", *names.values()}
+
+    def structure_item(obj: Mapping[str, Any], _: Any) -> _Model:
+        value = structure_fields(obj, model)
+        extra = {key: obj[key] for key in obj.keys() - known if (key, obj[key]) != ("type", "incoming")}
+        return attrs.evolve(value, extra=extra) if extra else value  # type: ignore[misc]
+
+    return structure_item
+
+
+def _unstructuring(model: type[Any], converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
+    renames = _renames(_wire_names(model))
+    unstructure_fields = make_dict_unstructure_fn(
+        model, converter, _cattrs_omit_if_default=True, extra=override(omit=True), **renames
+    )
+    return lambda value: {**unstructure_fields(value), **value.extra}
+
+
+def _wire_names(model: type[Any]) -> dict[str, str]:
+    return {field.name: _camel(field.name) for field in attrs.fields(model) if field.name != "extra"}
+
+
+def _renames(names: Mapping[str, str]) -> dict[str, Any]:
+    return {name: override(rename=wire_name) for name, wire_name in names.items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.title, rest))
+
+
+def _required_text(value: Any, _: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+
+    raise ValueError(f"expected a text, got {_shape(value)}")
+
+
+def _optional_text(value: Any, _: Any) -> str | None:
+    if isinstance(value, str):
+        return value or None
+
+    if value is None:
+        return None
+
+    raise ValueError(f"expected a text, got {_shape(value)}")
+
+
+def _shape(value: Any) -> str:
+    """Tell what a value is without telling the value: problems end up in logs."""
+    if value is None:
+        return "null"
+
+    return "an empty one" if value == "" else type(value).__name__
