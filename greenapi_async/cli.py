@@ -3,14 +3,11 @@
 import argparse
 import importlib.metadata
 import io
-import itertools
 import logging
 import math
 import os
-import shutil
 import signal
 import sys
-import unicodedata
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
@@ -18,7 +15,7 @@ from typing import Any
 
 import anyio
 
-from greenapi_async._wire import dumps, to_dict
+from greenapi_async._terminal import json_line, shown, text_line
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import (
     BadRequestError,
@@ -31,7 +28,7 @@ from greenapi_async.errors import (
     TransportError,
 )
 from greenapi_async.events import Event, Polled
-from greenapi_async.models import DeletedStatus, MediaStatus, Status, TextStatus, UnknownStatus
+from greenapi_async.models import Status
 from greenapi_async.simulator import Simulator, demo
 
 _INTERVAL = 60.0
@@ -59,14 +56,6 @@ _ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
     (ServerError, "try again in a few minutes"),
     (DecodeError, "check GREEN_API_URL"),
 )
-
-_SENDER_CELLS = 16
-_OTHER_CELLS = 12 + 2 + 7 + 2 + _SENDER_CELLS + 2
-_FEWEST_CELLS = 10
-_COLOURS = {"text": 32, "image": 36, "video": 34, "audio": 35, "deleted": 31, "unknown": 33}
-_BOLD = 1
-_DIM = 2
-_JOINERS = "\u200c\u200d"  # Persian and emoji are broken without them.
 
 _ENVIRONMENT = """\
 environment:
@@ -265,7 +254,7 @@ def _warnings_on_stderr() -> Iterator[None]:
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        _tell(f"{record.levelname.lower()}: {_shown(record.getMessage())}")
+        _tell(f"{record.levelname.lower()}: {shown(record.getMessage())}")
 
 
 async def _until_stopped(options: argparse.Namespace) -> None:
@@ -296,7 +285,7 @@ async def _fetch(options: argparse.Namespace) -> None:
         statuses = await client.fetch(options.minutes)
 
     if options.json:
-        _print("[" + ",\n ".join(map(_json, statuses)) + "]")
+        _print("[" + ",\n ".join(map(json_line, statuses)) + "]")
         return
 
     for status in statuses:
@@ -381,14 +370,14 @@ async def _print_new(
     on_event: Callable[[Event], object] | None = None,
 ) -> None:
     start = timedelta(minutes=min(options.minutes, _MOST_MINUTES)) if options.minutes else None
-    shown = 0
+    count = 0
 
     async with client.poll(interval, start=start, on_event=on_event) as statuses:
         async for status in statuses:
             _print(_line(status, jsonl=options.jsonl))
-            shown += 1
+            count += 1
 
-            if shown == options.max:
+            if count == options.max:
                 return
 
 
@@ -408,116 +397,7 @@ def _print_exports(api: Simulator) -> None:
 
 
 def _line(status: Status, *, jsonl: bool) -> str:
-    return _json(status) if jsonl else _text(status)
-
-
-def _json(status: Status) -> str:
-    r"""Return the API's object on one line, with `\u` for what a terminal acts on or stdout cannot encode."""
-    unicode = sys.stdout.encoding.lower().startswith("utf")
-    keeps = _is_harmless if unicode else _is_plain
-    return "".join(char if keeps(char) else _json_escape(char) for char in dumps(to_dict(status)))
-
-
-def _is_plain(char: str) -> bool:
-    return char.isascii() and char.isprintable()
-
-
-def _json_escape(char: str) -> str:
-    units = char.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
-
-
-def _text(status: Status) -> str:
-    """Return the columns of a status; on a terminal they fit it, so that no long text can pose as a line."""
-    what = _shown(_words(status))
-    if sys.stdout.isatty():
-        what = _fitted(what, max(_FEWEST_CELLS, shutil.get_terminal_size().columns - _OTHER_CELLS))
-
-    if not what and isinstance(status, MediaStatus):
-        what = _shown(status.download_url or "")  # Whole: a part of it leads nowhere.
-
-    sender = _fitted(_shown(status.sender) or "-", _SENDER_CELLS)
-    columns = (
-        _painted(f"{_when(status):12}", _DIM),
-        _painted(f"{status.kind:7}", _COLOURS[status.kind]),
-        _painted(sender, _BOLD) + " " * (_SENDER_CELLS - _cells(sender)),
-        what,
-    )
-    return "  ".join(columns).rstrip()
-
-
-def _when(status: Status) -> str:
-    if not status.timestamp:
-        return "-"
-
-    try:
-        local = status.posted_at.astimezone()
-    except (OverflowError, OSError):  # The last hours of the year 9999, east of Greenwich.
-        local = status.posted_at
-
-    return f"{local:%d %b %H:%M}"
-
-
-def _words(status: Status) -> str:
-    if isinstance(status, TextStatus):
-        look = status.extended_text_message
-        return status.text_message or (look and look.text) or ""
-
-    if isinstance(status, DeletedStatus):
-        return status.id_message
-
-    if isinstance(status, UnknownStatus):
-        return ": ".join(filter(None, (status.type_message, status.problem)))
-
-    return status.caption or ""
-
-
-def _shown(text: str) -> str:
-    """Return a stranger's text on one line that moves no cursor, paints nothing and reads in one direction."""
-    return "".join(char if _is_harmless(char) else _escaped(char) for char in text.replace("\r\n", "\n"))
-
-
-def _is_harmless(char: str) -> bool:
-    # Python's own tables are older than the newest emoji, which it takes for not printable.
-    return char.isprintable() or char in _JOINERS or "\U0001f000" <= char <= "\U0001faff"
-
-
-def _escaped(char: str) -> str:
-    if char == "\n":
-        return "⏎"
-
-    return " " if unicodedata.category(char) == "Zs" else ascii(char)[1:-1]
-
-
-def _fitted(text: str, cells: int) -> str:
-    """Return as much of the text as fits into so many terminal cells, with an ellipsis where it is cut."""
-    if _cells(text) <= cells:
-        return text
-
-    ends = itertools.accumulate(map(_width, text))
-    return "".join(char for char, end in zip(text, ends, strict=True) if end < cells) + "…"
-
-
-def _cells(text: str) -> int:
-    return sum(_width(char) for char in text)
-
-
-def _width(char: str) -> int:
-    if char in _JOINERS or unicodedata.category(char) in {"Mn", "Me"}:
-        return 0
-
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _painted(text: str, code: int) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if _in_colour() else text
-
-
-def _in_colour() -> bool:
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-
-    return sys.stdout.isatty() and os.name == "posix"
+    return json_line(status) if jsonl else text_line(status)
 
 
 def _print(line: str) -> None:
@@ -535,7 +415,7 @@ def _advised(error: GreenApiError | OSError) -> str:
     """Return what went wrong and what to do, on one line."""
     problem = error.strerror if isinstance(error, OSError) else None
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
-    return "; ".join(filter(None, (_shown(problem or str(error)), advice)))
+    return "; ".join(filter(None, (shown(problem or str(error)), advice)))
 
 
 def _let_go_of_stdout() -> None:

@@ -17,6 +17,7 @@ PACKAGE = Path(greenapi_async.__file__).parent
 ORDER = [
     "__main__",
     "cli",
+    "_terminal",
     "__init__",
     "client",
     "poller",
@@ -40,7 +41,7 @@ HOMES = {
     "httpx": {"_http", "_pool"},
     "httpcore": {"_pool"},
     "cattrs": {"_structure"},
-    "json": {"_wire", "simulator"},
+    "json": {"_wire", "_terminal", "simulator"},
     "h11": {"simulator"},
     "argparse": {"cli"},
     "ssl": {"_http", "_pool"},

@@ -15,7 +15,7 @@ import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from greenapi_async import AsyncStatusesClient, _backoff, cli, from_dict
+from greenapi_async import AsyncStatusesClient, _backoff, _terminal, cli, from_dict
 from greenapi_async.simulator import Answer, Refuse, Reset, Simulator, demo
 
 TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
@@ -436,7 +436,7 @@ def test_hostile_json_still_says_the_same(api, capsys, arguments):
     ids=["hostile", "persian", "family", "newer than Python", "wide space"],
 )
 def test_a_text_in_a_line(text, shown):
-    assert cli._text(make(textMessage=text)).split(maxsplit=5)[5] == shown
+    assert _terminal.text_line(make(textMessage=text)).split(maxsplit=5)[5] == shown
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_a_text_in_a_line(text, shown):
     ],
 )
 def test_a_status_as_a_line(status, line):
-    assert unicodedata.normalize("NFC", cli._text(status)) == line
+    assert unicodedata.normalize("NFC", _terminal.text_line(status)) == line
 
 
 def test_a_terminal_gets_colours_and_no_line_wider_than_it(api, monkeypatch):
