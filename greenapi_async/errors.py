@@ -47,7 +47,7 @@ class TransportError(GreenApiError):
     def __init__(self, message: str, *, timeout: bool = False, retryable: bool = True) -> None:
         super().__init__(message)
         self.timeout = timeout
-        self.retryable = retryable
+        self.retryable: bool = retryable
 
 
 class ResponseError(GreenApiError):
@@ -62,7 +62,7 @@ class ResponseError(GreenApiError):
 
     def __init__(self, message: str, *, http_code: int | None = None) -> None:
         super().__init__(message)
-        self.http_code = self.default_http_code if http_code is None else http_code
+        self.http_code: int = self.default_http_code if http_code is None else http_code
 
     def __str__(self) -> str:
         return f"HTTP {self.http_code}: {self.message}"
@@ -96,7 +96,7 @@ class InstanceNotReadyError(ResponseError):
     def __init__(self, message: str, *, http_code: int | None = None, reason: str = "starting") -> None:
         super().__init__(message, http_code=http_code)
         self.reason = reason
-        self.retryable = reason == "starting"
+        self.retryable: bool = reason == "starting"
 
     def __str__(self) -> str:
         advice = "it will be ready soon" if self.retryable else "scan the QR code in the console"

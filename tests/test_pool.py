@@ -6,8 +6,9 @@ import anyio
 import httpx
 import pytest
 import respx
+from loopback import tls_in_front_of, trusting_context
 
-from greenapi_async import AsyncStatusesClient
+from greenapi_async import AsyncStatusesClient, TransportError
 from greenapi_async._pool import ConnectionPool
 from greenapi_async.simulator import Delay, Reset, Simulator
 
@@ -139,6 +140,33 @@ async def test_closing_closes_busy_connections_too():
                 await client._transport.aclose()
 
         assert client._transport._busy == set()
+
+
+async def test_connection_over_tls_is_used_again():
+    """A poll costs no new handshake."""
+    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
+        pool = ConnectionPool(trusting_context(), keepalive=60.0, most_idle=10)
+        async with httpx.AsyncClient(transport=pool) as client:
+            for _ in range(3):
+                response = await client.get(url_of(api).replace(api.url, url))
+                assert response.status_code == 200
+
+        assert len(api.requests) == 3
+        assert api.connections <= 1
+
+
+async def test_refused_certificate_is_no_matter_of_time():
+    """Whoever answers with a wrong certificate is not the API, and asking again does not make it so."""
+    async with (
+        Simulator(max_rate=None) as api,
+        tls_in_front_of(api) as url,
+        AsyncStatusesClient("1", "t", api_url=url, max_rate=None) as client,
+    ):
+        with pytest.raises(TransportError, match="certificate was refused") as caught:
+            await client.fetch()
+
+    assert not caught.value.retryable
+    assert api.requests == []
 
 
 async def test_respx_intercepts_the_pool():

@@ -50,7 +50,7 @@ class Api:
         contacts: Collection[str] | None,
     ) -> None:
         self.id_instance = id_instance
-        self.token = token or secrets.token_hex(25)
+        self.token: str = token or secrets.token_hex(25)
         self.clock = clock
         self.contacts = contacts
         self.faults: deque[Fault | None] = deque()

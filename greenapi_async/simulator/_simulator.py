@@ -56,7 +56,7 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
             max_rate=max_rate,
             contacts=contacts,
         )
-        self.connections = 0
+        self.connections: int = 0
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -66,7 +66,7 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
             await anyio.create_tcp_listener(local_host=self._host, local_port=self._port) as listener,
             anyio.create_task_group() as tasks,
         ):
-            self._port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - anyio's `extra`, not Django's.
+            self._port: int = listener.extra(SocketAttribute.local_port)  # noqa: S610 - anyio's `extra`, not Django's.
             tasks.start_soon(listener.serve, self._serve)
 
             try:
