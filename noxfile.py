@@ -23,7 +23,8 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    if not session.posargs:
+        session.run("coverage", "report")
 
 
 @nox.session(python=PYTHONS)

@@ -48,8 +48,9 @@ class Body:
 
     def _unpack(self, chunk: bytes) -> None:
         while chunk and self._gzip is not None:
-            if self._gzip.eof:  # A gzip body may be several gzip streams in a row.
-                self._gzip = zlib.decompressobj(_GZIP)
+            if self._gzip.eof:  # A gzip body may be several gzip streams in a row, and zeros that pad it.
+                chunk = chunk.lstrip(b"\0")
+                self._gzip = zlib.decompressobj(_GZIP) if chunk else self._gzip
 
             try:
                 unpacked = self._gzip.decompress(chunk, self._limit - len(self._content) + 1)

@@ -5,7 +5,6 @@ import ipaddress
 import math
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
@@ -21,7 +20,6 @@ from greenapi_async._secret import MASK, Secret, on_the_wire
 from greenapi_async.errors import (
     ClientClosedError,
     ConfigurationError,
-    DecodeError,
     GreenApiError,
     TransportError,
 )
@@ -79,7 +77,8 @@ class Gate:
         Who is cancelled while waiting takes no turn.
         """
         async with self._lock:
-            await anyio.sleep_until(self._next_at)
+            # Never longer than a period: another event loop's clock may be far behind.
+            await anyio.sleep_until(min(self._next_at, anyio.current_time() + self._period))
             await limiter.acquire()
             self._next_at = anyio.current_time() + self._period
 
@@ -88,6 +87,9 @@ class Http:
     """The HTTP machinery that clients share: httpx's client, and a limiter no larger than its pool."""
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
+        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
+            raise ConfigurationError("http_client must be an httpx.AsyncClient")
+
         self.limiter = anyio.CapacityLimiter(_MOST_AT_ONCE)
         self._client = http_client or _make_client()
         self._owned = http_client is None
@@ -120,9 +122,10 @@ class Http:
         try:
             with on_the_wire(endpoint.token):
                 return await self._exchange(endpoint, minutes)
-        except anyio.get_cancelled_exc_class() as cancelled:
-            # The frames of a proxied request show its URL to whoever prints a traceback with locals.
-            raise cancelled.with_traceback(None)  # noqa: B904 - it is the same exception.
+        except BaseException as error:  # noqa: BLE001 - it goes on as it is.
+            # The frames below show the URL to whoever prints a traceback with locals, be it of a Ctrl-C.
+            error.__cause__ = error.__context__ = None
+            raise error.with_traceback(None)  # noqa: B904 - it is the same exception.
         finally:
             self.limiter.release()
 
@@ -141,6 +144,9 @@ class Http:
 
         if scope.cancelled_caught:
             raise TransportError(f"no whole answer within {self._timeout:g} s", timeout=True)
+
+        if failure is not None and self.closed:
+            raise ClientClosedError("the client was closed while it was asking")
 
         if failure is not None:
             raise failure
@@ -164,11 +170,14 @@ class Http:
             if response.status_code == 200:
                 body = await _whole_body(response, self._max_body)
             else:
-                body = await _beginning(response, _LONGEST_REFUSAL)
+                body = await _refusal_body(response, _LONGEST_REFUSAL)
         finally:
             await response.aclose()
 
-        return response.status_code, response.headers, endpoint.token.redact(body)
+        if response.status_code != 200 or endpoint.token.is_distinctive:
+            body = endpoint.token.redact(body)
+
+        return response.status_code, response.headers, body
 
 
 def checked_api_url(api_url: object) -> str:
@@ -215,7 +224,7 @@ class _MaskedURL(httpx.URL):
 
 
 def _make_client() -> httpx.AsyncClient:
-    if getproxies():
+    if getproxies().keys() - {"no"}:
         return _make_proxied_client()
 
     # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
@@ -254,17 +263,12 @@ async def _whole_body(response: httpx.Response, limit: int) -> bytes:
     return body.content
 
 
-async def _beginning(response: httpx.Response, limit: int) -> bytes:
-    """Return what a refusal says; its code tells enough where that cannot be read."""
+async def _refusal_body(response: httpx.Response, limit: int) -> bytes:
+    """Return what a refusal says, or nothing where it cannot be read whole: half a token is not redacted."""
     try:
-        body = _body_of(response, limit)
-    except DecodeError:
+        return await _whole_body(response, limit)
+    except (GreenApiError, *_NO_ANSWER):
         return b""
-
-    with suppress(GreenApiError, *_NO_ANSWER):
-        await _read(response, body)
-
-    return body.content
 
 
 def _body_of(response: httpx.Response, limit: int) -> Body:

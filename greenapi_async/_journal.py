@@ -20,7 +20,7 @@ class Journal:
 
     scope: str
     clock: Callable[[], float]
-    on_event: Callable[[Event], object] | None
+    on_event: Callable[[Event], None] | None
     health: Health = attrs.field(factory=Health)
     refusals: int = 0
     _announced: bool = False

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TypeAlias
 
 import anyio
+import anyio.lowlevel
 import httpcore
 import httpx
 
@@ -26,13 +27,15 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     def __init__(self, ssl_context: ssl.SSLContext, *, keepalive: float, most_idle: int) -> None:
         self._ssl_context = ssl_context
         self._keepalive = keepalive
-        self._room = most_idle
+        self._most_idle = self._room = most_idle
+        self._event_loop: object = None
         self._idle: defaultdict[_Origin, list[httpcore.AsyncHTTPConnection]] = defaultdict(list)
         self._busy: set[httpcore.AsyncHTTPConnection] = set()
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; where the server had closed an idle connection, once more on a new one."""
+        self._forget_other_event_loops()
         origin = (request.url.raw_scheme, request.url.raw_host, request.url.port)
         url = httpcore.URL(scheme=origin[0], host=origin[1], port=origin[2], target=request.url.raw_path)
         outgoing = httpcore.Request(
@@ -42,22 +45,32 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-
-        if kept := await self._take(origin):
-            with suppress(*_CLOSED_BY_SERVER):
-                return await self._send(kept, outgoing, origin)
-
-        connection = httpcore.AsyncHTTPConnection(
+        fresh = httpcore.AsyncHTTPConnection(
             url.origin, ssl_context=self._ssl_context, keepalive_expiry=self._keepalive
         )
+
         with _in_terms_of_httpx():
-            return await self._send(connection, outgoing, origin)
+            if kept := await self._take(origin):
+                with suppress(*_CLOSED_BY_SERVER):
+                    return await self._send(kept, outgoing, origin)
+
+            return await self._send(fresh, outgoing, origin)
 
     async def aclose(self) -> None:
         """Close every connection, the busy ones too: their requests fail."""
+        self._forget_other_event_loops()
         self._closed = True
         for connection in (*self._busy, *chain.from_iterable(self._idle.values())):
             await connection.aclose()
+
+    def _forget_other_event_loops(self) -> None:
+        """Leave the connections of a loop that is over to the garbage collector: nobody else can close them."""
+        event_loop = anyio.lowlevel.current_token()
+        if event_loop != self._event_loop:
+            self._event_loop = event_loop
+            self._room = self._most_idle
+            self._idle.clear()
+            self._busy.clear()
 
     async def _take(self, origin: _Origin) -> httpcore.AsyncHTTPConnection | None:
         idle = self._idle[origin]

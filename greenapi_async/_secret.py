@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from urllib.parse import quote
 
 MASK: Final = "***"
+_DISTINCTIVE = 16
 _TALKATIVE_LOGGERS = (
     "httpx",
     "httpcore.connection",
@@ -30,7 +31,9 @@ class Secret:
         encoded = {quote(text), quote(text, safe="")}
         lower_case = {re.sub("%..", lambda match: match[0].lower(), each) for each in encoded}
         self._text = text
-        self._spellings = {spelling.encode() for spelling in {text} | encoded | lower_case}
+        self._spellings = {
+            spelling.encode() for spelling in {text, text.replace("/", "\\/")} | encoded | lower_case
+        }
 
     def reveal(self) -> str:
         """Return the text: only ever for the wire."""
@@ -40,6 +43,11 @@ class Secret:
     def is_plausible(self) -> bool:
         """Whether it can be a token: printable, with no white space."""
         return bool(self._text) and self._text.isprintable() and " " not in self._text
+
+    @property
+    def is_distinctive(self) -> bool:
+        """Whether no other text is likely to contain it: a made-up "token" is in many."""
+        return len(self._text) >= _DISTINCTIVE
 
     def redact(self, body: bytes) -> bytes:
         """Return the bytes with `***` for every occurrence, raw or percent-encoded."""

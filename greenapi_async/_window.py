@@ -75,22 +75,27 @@ class Ladder:
 
     Attributes:
         interval: seconds between two questions.
-        start: how far back the first question of all reaches, where that is beyond the deepest rung.
+        start: where a first run begins to yield; a relative one counts from its first attempt.
+        waited: seconds since that attempt: what shows up before the first answer is new, too.
     """
 
     interval: float
     start: Start = None
+    waited: float = 0.0
 
     def ask(self, marks: Marks | None, now: float, *, deepest: bool = False) -> Plan:
         """Return the next question, `now` being the latest that the server's clock can show."""
         rung = DEEPEST if deepest or marks is None else self._due(marks, now)
-        needed = now - self._reach(rung, marks, now) + _ROUNDING + _JITTER
-        return Plan(rung=rung, minutes=min(MOST_MINUTES, max(1, math.ceil(needed / 60))))
+        return Plan(rung=rung, minutes=self._minutes(rung, marks, now))
 
     def enough(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
         """Tell by the answer's own time whether the question was wide enough for its rung."""
         needed = reading.latest - self._reach(plan.rung, marks, reading.latest) + _ROUNDING
         return plan.minutes >= min(MOST_MINUTES, needed / 60)
+
+    def too_wide(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
+        """Tell by the answer's own time whether it may hold statuses that are older than the first run."""
+        return plan.minutes - self._minutes(plan.rung, marks, reading.latest) > _FIRST_EXTRA / 60
 
     def record(self, plan: Plan, marks: Marks | None, reading: Reading) -> Marks:
         """Return the marks after a complete answer, all of which is recorded.
@@ -113,10 +118,13 @@ class Ladder:
 
     def wants(self, timestamp: int, reading: Reading) -> bool:
         """Tell whether a first run yields a status or only records it; 0 is a time that was not told."""
-        if isinstance(self.start, timedelta | datetime):
-            return not timestamp or timestamp >= _moment(self.start, reading.latest)
+        if self.start is None or not timestamp:
+            return self.start != "now"
 
-        return self.start is None
+        if self.start == "now":
+            return self.waited > 0 and timestamp >= reading.earliest - self.waited
+
+        return timestamp >= self._moment(self.start, reading.latest)
 
     def _due(self, marks: Marks, now: float) -> int:
         ahead = now + self.interval  # What is due before the next tick would be late by then.
@@ -127,17 +135,22 @@ class Ladder:
         """Return the server time back to which everything must be seen."""
         return self._oldest(now) - _FIRST_EXTRA if marks is None else marks[rung] - SPANS[rung]
 
+    def _minutes(self, rung: int, marks: Marks | None, now: float) -> int:
+        needed = now - self._reach(rung, marks, now) + _ROUNDING + _JITTER
+        return min(MOST_MINUTES, max(1, math.ceil(needed / 60)))
+
     def _oldest(self, now: float) -> float:
-        deepest = now - SPANS[DEEPEST]
-        return (
-            min(deepest, _moment(self.start, now))
-            if isinstance(self.start, timedelta | datetime)
-            else deepest
-        )
+        oldest = now - self.waited - SPANS[DEEPEST]
+        if isinstance(self.start, timedelta | datetime):
+            oldest = min(oldest, self._moment(self.start, now))
 
+        return max(oldest, now - RETENTION)
 
-def _moment(start: timedelta | datetime, now: float) -> float:
-    return now - start.total_seconds() if isinstance(start, timedelta) else start.timestamp()
+    def _moment(self, start: timedelta | datetime, now: float) -> float:
+        if isinstance(start, datetime):
+            return start.timestamp()
+
+        return now - self.waited - start.total_seconds()
 
 
 def went_backwards(marks: Marks | None, reading: Reading) -> bool:

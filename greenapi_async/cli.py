@@ -367,7 +367,7 @@ async def _print_new(
     options: argparse.Namespace,
     *,
     interval: float,
-    on_event: Callable[[Event], object] | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> None:
     start = timedelta(minutes=min(options.minutes, _MOST_MINUTES)) if options.minutes else None
     count = 0

@@ -1,6 +1,7 @@
 """The client: wires the question, the decoder and the poller together."""
 
 import copy
+import inspect
 import math
 import os
 import random
@@ -16,7 +17,7 @@ import anyio
 from greenapi_async import _backoff, _http, _refusals, _wire
 from greenapi_async._secret import Secret
 from greenapi_async._window import Ladder, Start
-from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError
+from greenapi_async.errors import ClientClosedError, ConfigurationError, DecodeError, GreenApiError
 from greenapi_async.events import Event
 from greenapi_async.models import Status
 from greenapi_async.poller import Answer, Delivery, StatusPoller
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _DEFAULT_API_URL: Final = "https://api.green-api.com"
 _MAX_BODY: Final = 64 * 1024 * 1024
 _LONGEST_INTERVAL: Final = 86_400
+_MOST_ITEMS: Final = 200_000
 
 
 class AsyncStatusesClient:
@@ -157,7 +159,7 @@ class AsyncStatusesClient:
         store: Store | None = None,
         start: Start = None,
         delivery: Delivery = "at-least-once",
-        on_event: Callable[[Event], object] | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> StatusPoller:
         """Return a poller that yields every new status once.
 
@@ -179,6 +181,12 @@ class AsyncStatusesClient:
 
         if delivery not in get_args(Delivery):
             raise ConfigurationError('delivery must be "at-least-once" or "at-most-once"')
+
+        if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
+            raise ConfigurationError("on_event must be a plain function of one argument, not an async one")
+
+        if store is not None and not hasattr(store, "record"):
+            raise ConfigurationError("store must be an object with the methods of greenapi_async.Store")
 
         return StatusPoller(
             self._ask,
@@ -236,6 +244,9 @@ def _decode(body: bytes) -> list[Status] | None:
 
     if not isinstance(value, list):
         raise _refusals.no_array(value)
+
+    if len(value) > _MOST_ITEMS:
+        raise DecodeError(f"the answer holds {len(value)} items, and no account has that many statuses")
 
     return _wire.structure(value)
 

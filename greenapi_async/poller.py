@@ -82,8 +82,8 @@ class StatusPoller:
     """An async iterator over every new status; `AsyncStatusesClient.poll` makes it.
 
     At-least-once, the default: asking for the next status records the one before as handled, so what an
-    exception, a `break` or a cancellation interrupts comes again after a restart. At-most-once records a
-    status before it yields it.
+    exception, a `break` or a cancellation interrupts comes again: from the next loop over this poller, or from
+    the next poller on the same store. At-most-once records a status before it yields it.
 
     Whatever time can heal is asked again for as long as it takes. Iterating raises:
         GreenApiError: what time cannot heal, at once before the first answer, the third time in a row later.
@@ -99,7 +99,7 @@ class StatusPoller:
         store: Store,
         ladder: _window.Ladder,
         delivery: Delivery,
-        on_event: Callable[[Event], object] | None,
+        on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
     ) -> None:
         self._ask = ask
@@ -111,7 +111,9 @@ class StatusPoller:
         self._journal = Journal(scope, clock, on_event)
 
         self._busy = False
+        self._ended = False
         self._next_at = -math.inf
+        self._began: _window.Anchor | None = None
         self._anchor: _window.Anchor | None = None
         self._covered_until: float | None = None
         self._queue: deque[Status] = deque()
@@ -128,19 +130,20 @@ class StatusPoller:
         return attrs.evolve(self._journal.health, lag=server_now - self._covered_until)
 
     def __aiter__(self) -> Self:
+        """Begin a loop: what an earlier one left unhandled comes again."""
+        self._put_back()
         return self
 
     async def __anext__(self) -> Status:
         with self._alone():
             await self._record_yielded()
             await self._fill_queue()
-            status = self._queue.popleft()
-            await self._hand_out([status])
+            [status] = await self._take(1)
             return status
 
     def batches(self) -> "StatusBatches":
         """Return an async iterator over lists of new statuses, each recorded as a whole; none is empty."""
-        return StatusBatches(self._next_batch)
+        return StatusBatches(self._put_back, self._next_batch)
 
     async def poll_once(self) -> Batch:
         """Ask once, without waiting, for a scheduler that owns the loop. State lives in the store alone.
@@ -149,6 +152,8 @@ class StatusPoller:
             GreenApiError: whatever went wrong; when to ask again is the scheduler's to decide.
         """
         with self._alone():
+            await self._record_yielded()
+            self._queue.clear()  # What was not yielded is not recorded, and comes with this answer.
             try:
                 return await self._poll()
             except GreenApiError as error:
@@ -174,6 +179,7 @@ class StatusPoller:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._ended = True
         self._journal.stopped()
 
     def __repr__(self) -> str:
@@ -183,6 +189,9 @@ class StatusPoller:
     def _alone(self) -> Iterator[None]:
         if self._busy:
             raise RuntimeError("this poller is being asked already: give each task a poller of its own")
+
+        if self._ended:
+            raise RuntimeError("this poller's `async with` block has ended: make a new poller")
 
         self._busy = True
         try:
@@ -194,15 +203,24 @@ class StatusPoller:
         with self._alone():
             await self._record_yielded()
             await self._fill_queue()
-            statuses = list(self._queue)
-            self._queue.clear()
-            await self._hand_out(statuses)
-            return statuses
+            return await self._take(len(self._queue))
 
-    async def _hand_out(self, statuses: Sequence[Status]) -> None:
-        self._yielded = statuses
+    def _put_back(self) -> None:
+        self._queue.extendleft(reversed(self._yielded))
+        self._yielded = ()
+
+    async def _take(self, count: int) -> list[Status]:
+        """Take statuses from the queue, where they stay if recording them first fails."""
+        taken = list(self._queue)[:count]
         if self._delivery == "at-most-once":
-            await self._record_yielded()
+            await self._deliver(taken, self._checkpoint if count == len(self._queue) else None)
+        else:
+            self._yielded = taken
+
+        for _ in taken:
+            self._queue.popleft()
+
+        return taken
 
     async def _record_yielded(self) -> None:
         if self._yielded:
@@ -251,6 +269,9 @@ class StatusPoller:
 
     async def _poll(self) -> Batch:
         kept = await self._store.load(self._scope)
+        if kept is None:
+            self._ladder = attrs.evolve(self._ladder, waited=self._waited())
+
         tick = await self._ask_wide_enough(kept)
         new = await self._unseen(tick.statuses)
         self._journal.polled(Polled(tick.plan.minutes, len(tick.statuses), len(new), tick.answer.duration))
@@ -270,8 +291,16 @@ class StatusPoller:
 
         return Batch(statuses=new, checkpoint=checkpoint, deliver=self._deliver)
 
+    def _waited(self) -> float:
+        """Return the seconds since a first run's first attempt."""
+        monotonic, wall = anyio.current_time(), self._clock()
+        if self._began is None:
+            self._began = _window.Anchor(server=0.0, monotonic=monotonic, wall=wall)
+
+        return self._began.server_now(monotonic, wall)
+
     async def _ask_wide_enough(self, kept: Checkpoint | None) -> _Tick:
-        """Ask, and where the answer's own time shows that the question was too narrow, ask again."""
+        """Ask, and where the answer's own time shows that the question was too narrow or wide, ask again."""
         marks = None if kept is None else kept.marks
         now = self._server_now()
         questions = 0
@@ -287,16 +316,19 @@ class StatusPoller:
                 self._journal.future_checkpoint()
                 marks = _window.unknown(reading)
 
+            backwards = _window.went_backwards(marks, reading)
             enough = self._ladder.enough(plan, marks, reading)
-            if enough or answer.cached or questions == _MOST_QUESTIONS:
+            fits = enough and (backwards or not self._ladder.too_wide(plan, marks, reading))
+            if fits or answer.cached or questions == _MOST_QUESTIONS:
                 break
 
-            now = reading.latest
+            now = reading.latest + answer.duration
 
-        timely = enough and not answer.cached and not _window.went_backwards(marks, reading)
+        timely = enough and not answer.cached and not backwards
         if timely:
+            # The next answer will take about as long, and is judged by when it ends.
             self._anchor = _window.Anchor(
-                server=reading.latest, monotonic=anyio.current_time(), wall=self._clock()
+                server=reading.latest + answer.duration, monotonic=anyio.current_time(), wall=self._clock()
             )
 
         complete = timely and answer.statuses is not None
@@ -312,8 +344,11 @@ class StatusPoller:
 
     async def _begin(self, new: list[Status], tick: _Tick) -> list[Status]:
         """Record what a first run does not yield, and where it began; return what it yields."""
-        wanted = [status for status in new if self._ladder.wants(status.timestamp, tick.reading)]
-        others = [status for status in new if not self._ladder.wants(status.timestamp, tick.reading)]
+        wanted: list[Status] = []
+        others: list[Status] = []
+        for status in new:
+            (wanted if self._ladder.wants(status.timestamp, tick.reading) else others).append(status)
+
         first = Checkpoint(marks=self._ladder.first(tick.reading), catching_up=True)
         await self._record(others, first if tick.complete else None)
         return wanted
@@ -335,10 +370,15 @@ class StatusPoller:
 class StatusBatches:
     """An async iterator over lists of new statuses; asking for the next records the one before as handled."""
 
-    def __init__(self, next_batch: Callable[[], Awaitable[list[Status]]]) -> None:
+    def __init__(
+        self, put_back: Callable[[], None], next_batch: Callable[[], Awaitable[list[Status]]]
+    ) -> None:
+        self._put_back = put_back
         self._next_batch = next_batch
 
     def __aiter__(self) -> Self:
+        """Begin a loop: what an earlier one left unhandled comes again."""
+        self._put_back()
         return self
 
     async def __anext__(self) -> list[Status]:

@@ -130,6 +130,60 @@ async def test_at_most_once_records_before_it_yields():
     assert second == ["c"]
 
 
+async def test_next_loop_begins_with_what_the_last_left_unhandled():
+    """A handler that fails and is tried again on the same poller gets its status again."""
+    poller = poller_of(FakeApi(answer("a", "b", "c")))
+
+    first = await take(poller, 2)
+    second = await take(poller, 2)
+    batch = await anext(aiter(poller.batches()))
+
+    assert first == ["a", "b"]
+    assert second == ["b", "c"]
+    assert [status.id_message for status in batch] == ["c"]
+
+
+async def test_at_most_once_keeps_what_could_not_be_recorded():
+    """A store that fails for a moment costs no status, and none is yielded unrecorded."""
+
+    class FailsOnce(MemoryStore):
+        async def record(self, scope, ids, checkpoint, now):
+            if list(ids) == ["a"] and not self._checkpoints.get("failed"):
+                self._checkpoints["failed"] = True
+                raise StoreError("busy")
+            await super().record(scope, ids, checkpoint, now)
+
+    poller = poller_of(FakeApi(answer("a", "b")), store=FailsOnce(), delivery="at-most-once")
+    with pytest.raises(StoreError):
+        await anext(poller)
+
+    assert await take(poller, 2) == ["a", "b"]
+
+
+async def test_poll_once_takes_over_what_a_loop_left():
+    """Nothing comes twice where both ways of asking are mixed."""
+    poller = poller_of(FakeApi(answer("a", "b", "c")), interval=0.01)
+
+    first = await anext(poller)
+    batch = await poller.poll_once()
+    await batch.commit()
+    with anyio.move_on_after(0.1) as scope:
+        await anext(poller)
+
+    assert first.id_message == "a"
+    assert [status.id_message for status in batch.statuses] == ["b", "c"]
+    assert scope.cancelled_caught
+
+
+async def test_poller_does_not_go_on_after_its_block():
+    """Whoever left the block said that nobody asks any more."""
+    async with poller_of(FakeApi(answer("a"))) as poller:
+        pass
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        await anext(poller)
+
+
 async def test_commit_records_the_status_last_yielded():
     """Whoever leaves the loop on purpose can say that the status is done."""
     store = MemoryStore()
@@ -518,6 +572,90 @@ class TestFailures:
                 await take(poller_of(api), 2)
 
         in_virtual_time(main)
+
+    @pytest.mark.parametrize("start", [None, "now", timedelta(minutes=5)])
+    @pytest.mark.parametrize("trouble", [TransportError("down"), NOTHING_SAID, "cached"])
+    def test_what_shows_up_before_the_first_answer_is_new(self, start, trouble):
+        """A first run counts from its first attempt, however long the API takes to answer at all."""
+        posted = text("x", age=-30 * 60)
+
+        class DownForTwoHours(FakeApi):
+            async def ask(self, minutes):
+                now = NOW + anyio.current_time()
+                if now < NOW + 7200:
+                    self.answers = deque([answer(date=now, cached=True) if trouble == "cached" else trouble])
+                else:
+                    self.answers = deque([answer(statuses=[text("old", age=3600), posted], date=now)])
+                return await super().ask(minutes)
+
+        async def main():
+            poller = poller_of(DownForTwoHours(), start=start, clock=lambda: NOW + anyio.current_time())
+            return await take(poller, 1 if start else 2)
+
+        assert in_virtual_time(main) == (["x"] if start else ["old", "x"])
+
+    def test_wall_clock_that_is_set_forward_brings_nothing_old(self):
+        """A machine without a clock of its own gets the time late; a month of statuses is not new by that."""
+
+        class Api(FakeApi):
+            async def ask(self, minutes):
+                now = NOW + anyio.current_time()
+                months_old = text("old", age=20 * DAY)
+                self.answers = deque([answer(statuses=[months_old] * (minutes > 19 * 1440), date=now)])
+                return await super().ask(minutes)
+
+        async def main():
+            api = Api()
+            ahead = [-10 * DAY]
+            poller = poller_of(api, start="now", clock=lambda: NOW + ahead[0] + anyio.current_time())
+            with anyio.move_on_after(3600):
+                async for _ in poller:
+                    raise AssertionError("an old status came as new")
+            ahead[0] = 30 * DAY
+            with anyio.move_on_after(3600):
+                async for _ in poller:
+                    raise AssertionError("an old status came as new")
+            return api.minutes
+
+        assert max(in_virtual_time(main)) > 20 * 1440
+
+    @pytest.mark.parametrize("seconds", [5.0, 40.0, 100.0, 170.0])
+    def test_slow_answers_move_the_marks_all_the_same(self, seconds):
+        """The vendor advises timeouts up to 180 s: a question allows for an answer that takes as long as the last."""
+
+        async def main():
+            api = FakeApi()
+
+            async def ask(minutes):
+                api.minutes.append(minutes)
+                await anyio.sleep(seconds)
+                return Answer(
+                    statuses=[], date=int(NOW + anyio.current_time()), cached=False, duration=seconds
+                )
+
+            api.ask = ask
+            poller = poller_of(api, clock=lambda: NOW + anyio.current_time())
+            with anyio.move_on_after(6 * 3600):
+                await anext(poller)
+            return poller.health, api.minutes
+
+        health, minutes = in_virtual_time(main)
+        assert health.lag < 4 * seconds + 70
+        assert len(minutes) <= health.polls + 3
+        assert max(minutes[10:]) < 1800
+
+    def test_start_beyond_the_retention_is_no_gap(self):
+        """Nothing can be lost that was never followed."""
+        store = MemoryStore()
+
+        async def main():
+            start = timedelta(days=100)
+            await take(poller_of(FakeApi(answer("a", "b")), store=store, start=start), 1)
+            poller = poller_of(FakeApi(answer("a", "b")), store=store, start=start)
+            await take(poller, 1)
+            return poller.health.gaps
+
+        assert in_virtual_time(main) == ()
 
     def test_backoff_grows_and_is_reset_by_success(self):
         """At most 60 s between tries, at least a quarter of a second, and a success forgets them."""

@@ -1,5 +1,6 @@
 """The pool: connections are kept, found again, and never trusted too far."""
 
+import gc
 import ssl
 
 import anyio
@@ -121,6 +122,32 @@ async def test_new_connection_is_not_tried_again():
     ) as client:
         with pytest.raises(Exception, match="ConnectError"):
             await client.fetch()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_client_serves_one_event_loop_after_another(backend):
+    """A scheduler that runs every job in a loop of its own can keep its client."""
+    api = Simulator(token="t" * 50, max_rate=None)
+    statuses = []
+
+    async def job(client):
+        async with api:
+            with anyio.fail_after(5):
+                statuses.append(
+                    await client.for_instance(api.id_instance, api.token, api_url=api.url).fetch()
+                )
+
+    async def main():
+        return AsyncStatusesClient(api.id_instance, api.token, api_url="http://127.0.0.1:1", retries=0)
+
+    client = anyio.run(main, backend=backend)
+    for _ in range(3):
+        anyio.run(job, client, backend=backend)
+    anyio.run(client.aclose, backend=backend)
+    gc.collect()
+
+    assert statuses == [[], [], []]
 
 
 async def test_closing_closes_busy_connections_too():

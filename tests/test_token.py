@@ -185,6 +185,39 @@ async def test_token_is_nowhere_when_a_caller_gives_up(through_proxy, records):
     assert_clean(*said, *records())
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.75, 0.9, 0.99])
+async def test_half_a_token_is_nowhere(kept):
+    """A refusal cut in the middle of the echoed token is not quoted at all."""
+    async with Simulator(token="0123456789abcdef" * 4, max_rate=None) as api:
+        api.faults.append(Truncate(keep=kept))
+        client = AsyncStatusesClient(api.id_instance, api.token, api_url=f"{api.url}/wrong", retries=0)
+        async with client:
+            with pytest.raises(GreenApiError) as caught:
+                await client.fetch()
+
+    assert "01234567" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_token_is_nowhere_in_what_is_no_error_of_ours(error):
+    """A Ctrl-C or a bug below passes through with a clean traceback."""
+
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            target = request.url.raw_path
+            raise error(len(target))
+
+    async def main():
+        async with httpx.AsyncClient(transport=Broken()) as http_client:
+            await AsyncStatusesClient("1", TOKEN, http_client=http_client).fetch()
+
+    with pytest.raises(error) as caught:
+        anyio.run(main, backend="trio")
+
+    assert_clean(*said_about(caught.value))
+
+
 async def _noting_the_cancellation(client, said):
     try:
         await client.fetch()

@@ -398,7 +398,7 @@ def test_whatever_can_be_parsed_can_be_structured():
         (b"<html><body>Sign in to Wi-Fi</body></html>", "web page"),
         (b"\r\n <!DOCTYPE html>", "web page"),
         (b'[{"textMessage":"79990001122', "character"),
-        (b"[1,]", "character 3 of 4"),
+        (b"[1,]", "character [23] of 4"),
         (b"79990001122 79990001122", "character"),
         (b"[] []", "character"),
         ("[]".encode("utf-16"), "character"),

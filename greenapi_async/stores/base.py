@@ -34,7 +34,9 @@ class Store(Protocol):
     async def record(self, scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
         """Keep the ids, first seen at the server time `now`, and the checkpoint: both or neither.
 
-        An id that is kept already keeps its time. Where `checkpoint` is None, the one before stays.
+        An id that is kept already keeps its time. Where `checkpoint` is None, the one before stays. The poller
+        shields it from anyio's cancellation; asyncio's own ignores shields, so what writes elsewhere finishes
+        there.
         """
 
     async def forget(self, scope: str, before: float) -> None:
