@@ -46,7 +46,7 @@ def refusal(http_code: int, headers: Mapping[str, str], body: bytes) -> Response
 
     if http_code == 429:
         return RateLimitedError(
-            "more than one request a second; another poller of this instance may be running",
+            "more than one request a second: perhaps this instance is polled twice",
             retry_after=_seconds(headers.get("retry-after")),
         )
 
