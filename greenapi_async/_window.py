@@ -19,6 +19,7 @@ _JITTER = 1.0
 _FIRST_EXTRA = 600.0  # Beyond what later questions overshoot by, so that none brings an old status as new.
 
 Marks: TypeAlias = tuple[float, ...]
+Verdict: TypeAlias = Literal["fits", "too narrow", "too wide", "backwards"]
 Start: TypeAlias = timedelta | datetime | Literal["now"] | None
 """How far back a first run yields: the deepest rung, a time, or nothing of the past."""
 
@@ -88,25 +89,25 @@ class Ladder:
         rung = DEEPEST if deepest or marks is None else self._due(marks, now)
         return Plan(rung=rung, minutes=self._minutes(rung, marks, now))
 
-    def enough(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
-        """Tell by the answer's own time whether the question was wide enough for its rung."""
-        needed = reading.latest - self._reach(plan.rung, marks, reading.latest) + _ROUNDING
-        return plan.minutes >= min(MOST_MINUTES, needed / 60)
+    def judge(self, plan: Plan, marks: Marks | None, reading: Reading) -> Verdict:
+        """Tell by the answer's own time whether the question was right.
 
-    def too_wide(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
-        """Tell by the answer's own time whether it may hold statuses that are older than the first run."""
-        return plan.minutes - self._minutes(plan.rung, marks, reading.latest) > _FIRST_EXTRA / 60
+        Too wide a question may bring statuses that are older than the first run. A `Date` before the marks is a
+        clock that went backwards, and tells nothing.
+        """
+        if marks is not None and reading.latest < marks[0]:
+            return "backwards"
+
+        if not self._is_enough(plan, marks, reading):
+            return "too narrow"
+
+        spare = plan.minutes - self._minutes(plan.rung, marks, reading.latest)
+        return "too wide" if spare > _FIRST_EXTRA / 60 else "fits"
 
     def record(self, plan: Plan, marks: Marks | None, reading: Reading) -> Marks:
-        """Return the marks after a complete answer, all of which is recorded.
-
-        A `Date` before the marks is a clock that went backwards: it moves none.
-        """
+        """Return the marks after a complete answer, all of which is recorded; none ever moves back."""
         if marks is None:
             return (reading.earliest,) * len(SPANS)
-
-        if went_backwards(marks, reading):
-            return marks
 
         return tuple(
             max(mark, reading.earliest) if rung <= plan.rung else mark for rung, mark in enumerate(marks)
@@ -125,6 +126,10 @@ class Ladder:
             return self.waited > 0 and timestamp >= reading.earliest - self.waited
 
         return timestamp >= self._moment(self.start, reading.latest)
+
+    def _is_enough(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
+        needed = reading.latest - self._reach(plan.rung, marks, reading.latest) + _ROUNDING
+        return plan.minutes >= min(MOST_MINUTES, needed / 60)
 
     def _due(self, marks: Marks, now: float) -> int:
         ahead = now + self.interval  # What is due before the next tick would be late by then.
@@ -151,11 +156,6 @@ class Ladder:
             return start.timestamp()
 
         return now - self.waited - start.total_seconds()
-
-
-def went_backwards(marks: Marks | None, reading: Reading) -> bool:
-    """Tell whether an answer's time lies before the marks."""
-    return marks is not None and reading.latest < marks[0]
 
 
 def from_the_future(marks: Marks | None, reading: Reading) -> bool:

@@ -16,11 +16,12 @@ import anyio
 
 from greenapi_async import _backoff, _http, _refusals, _wire
 from greenapi_async._secret import Secret
+from greenapi_async._tick import Answer
 from greenapi_async._window import Ladder, Start
 from greenapi_async.errors import ClientClosedError, ConfigurationError, DecodeError, GreenApiError
 from greenapi_async.events import Event
 from greenapi_async.models import Status
-from greenapi_async.poller import Answer, Delivery, StatusPoller
+from greenapi_async.poller import Delivery, StatusPoller
 from greenapi_async.stores import MemoryStore, Store
 
 if TYPE_CHECKING:

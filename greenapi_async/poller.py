@@ -13,47 +13,15 @@ import attrs
 
 from greenapi_async import _backoff, _window
 from greenapi_async._journal import Journal
+from greenapi_async._tick import Answer, Questioner, Tick
 from greenapi_async.errors import GreenApiError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
 
 _KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be known a little longer.
-_MOST_QUESTIONS = 3  # In one tick. The second is wide enough, unless it took much longer than the first.
 
 Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Answer:
-    """What the poller needs of an answer.
-
-    Attributes:
-        statuses: oldest first; None where the API sent nothing or `null`, which may be "none" or a hiccup.
-        date: the server's `Date` in UNIX seconds, or None.
-        cached: whether it is older than it looks.
-        duration: seconds that it took.
-    """
-
-    statuses: Sequence[Status] | None
-    date: float | None
-    cached: bool
-    duration: float
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class _Tick:
-    """One question that was answered, seen from the marks it was asked from."""
-
-    marks: _window.Marks | None
-    plan: _window.Plan
-    answer: Answer
-    reading: _window.Reading
-    complete: bool
-
-    @property
-    def statuses(self) -> Sequence[Status]:
-        return self.answer.statuses or ()
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -102,19 +70,17 @@ class StatusPoller:
         on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
     ) -> None:
-        self._ask = ask
         self._scope = scope
         self._store = store
-        self._ladder = ladder
+        self._interval = ladder.interval
         self._delivery = delivery
         self._clock = clock
         self._journal = Journal(scope, clock, on_event)
+        self._questioner = Questioner(ask, ladder=ladder, clock=clock, journal=self._journal)
 
         self._busy = False
         self._ended = False
         self._next_at = -math.inf
-        self._began: _window.Anchor | None = None
-        self._anchor: _window.Anchor | None = None
         self._covered_until: float | None = None
         self._queue: deque[Status] = deque()
         self._yielded: Sequence[Status] = ()
@@ -123,11 +89,7 @@ class StatusPoller:
     @property
     def health(self) -> Health:
         """How the poller fares now."""
-        if self._anchor is None or self._covered_until is None:
-            return self._journal.health
-
-        server_now = self._anchor.server_now(self._anchor.monotonic, self._clock())
-        return attrs.evolve(self._journal.health, lag=server_now - self._covered_until)
+        return attrs.evolve(self._journal.health, lag=self._questioner.lag(self._covered_until))
 
     def __aiter__(self) -> Self:
         """Begin a loop: what an earlier one left unhandled comes again."""
@@ -232,7 +194,7 @@ class StatusPoller:
         self._journal.delivered(len(statuses))
 
     async def _record(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
-        now = max(self._server_now(), self._clock())
+        now = max(self._questioner.server_now(), self._clock())
         with anyio.CancelScope(shield=True):
             await self._store.record(self._scope, [status.key for status in statuses], checkpoint, now)
 
@@ -248,7 +210,7 @@ class StatusPoller:
             except GreenApiError as error:
                 self._next_at = anyio.current_time() + self._wait_after(error)
             else:
-                self._next_at = began + self._ladder.interval
+                self._next_at = began + self._interval
                 self._queue.extend(batch.statuses)
                 self._checkpoint = batch.checkpoint
 
@@ -269,70 +231,23 @@ class StatusPoller:
 
     async def _poll(self) -> Batch:
         kept = await self._store.load(self._scope)
-        if kept is None:
-            self._ladder = attrs.evolve(self._ladder, waited=self._waited())
-
-        tick = await self._ask_wide_enough(kept)
+        tick = await self._questioner.tick(kept)
         new = await self._unseen(tick.statuses)
         self._journal.polled(Polled(tick.plan.minutes, len(tick.statuses), len(new), tick.answer.duration))
 
-        checkpoint = self._checkpoint_after(tick)
         if kept is None:
             new = await self._begin(new, tick)
 
-        if not new and checkpoint not in {None, kept}:
-            await self._record((), checkpoint)
+        if not new and tick.checkpoint not in {None, kept}:
+            await self._record((), tick.checkpoint)
 
-        if tick.complete and (lost := _window.gap(tick.marks, tick.reading)):
-            self._journal.gap(*lost)
+        if tick.gap is not None:
+            self._journal.gap(*tick.gap)
 
         if tick.plan.rung == _window.DEEPEST:
-            await self._store.forget(self._scope, min(self._server_now(), self._clock()) - _KEPT)
+            await self._store.forget(self._scope, min(self._questioner.server_now(), self._clock()) - _KEPT)
 
-        return Batch(statuses=new, checkpoint=checkpoint, deliver=self._deliver)
-
-    def _waited(self) -> float:
-        """Return the seconds since a first run's first attempt."""
-        monotonic, wall = anyio.current_time(), self._clock()
-        if self._began is None:
-            self._began = _window.Anchor(server=0.0, monotonic=monotonic, wall=wall)
-
-        return self._began.server_now(monotonic, wall)
-
-    async def _ask_wide_enough(self, kept: Checkpoint | None) -> _Tick:
-        """Ask, and where the answer's own time shows that the question was too narrow or wide, ask again."""
-        marks = None if kept is None else kept.marks
-        now = self._server_now()
-        questions = 0
-
-        while True:
-            plan = self._ladder.ask(marks, now, deepest=kept is not None and kept.catching_up)
-            self._journal.asking(plan.minutes, resumed=kept is not None)
-            answer = await self._ask(plan.minutes)
-            reading = _window.read(date=answer.date, duration=answer.duration, wall=self._clock())
-            questions += 1
-
-            if self._anchor is None and not answer.cached and _window.from_the_future(marks, reading):
-                self._journal.future_checkpoint()
-                marks = _window.unknown(reading)
-
-            backwards = _window.went_backwards(marks, reading)
-            enough = self._ladder.enough(plan, marks, reading)
-            fits = enough and (backwards or not self._ladder.too_wide(plan, marks, reading))
-            if fits or answer.cached or questions == _MOST_QUESTIONS:
-                break
-
-            now = reading.latest + answer.duration
-
-        timely = enough and not answer.cached and not backwards
-        if timely:
-            # The next answer will take about as long, and is judged by when it ends.
-            self._anchor = _window.Anchor(
-                server=reading.latest + answer.duration, monotonic=anyio.current_time(), wall=self._clock()
-            )
-
-        complete = timely and answer.statuses is not None
-        return _Tick(marks=marks, plan=plan, answer=answer, reading=reading, complete=complete)
+        return Batch(statuses=new, checkpoint=tick.checkpoint, deliver=self._deliver)
 
     async def _unseen(self, statuses: Sequence[Status]) -> list[Status]:
         by_key: dict[str, Status] = {}
@@ -342,29 +257,17 @@ class StatusPoller:
         unseen = await self._store.unseen(self._scope, by_key)
         return [status for key, status in by_key.items() if key in unseen]
 
-    async def _begin(self, new: list[Status], tick: _Tick) -> list[Status]:
+    async def _begin(self, new: list[Status], tick: Tick) -> list[Status]:
         """Record what a first run does not yield, and where it began; return what it yields."""
+        ladder = self._questioner.ladder
         wanted: list[Status] = []
         others: list[Status] = []
         for status in new:
-            (wanted if self._ladder.wants(status.timestamp, tick.reading) else others).append(status)
+            (wanted if ladder.wants(status.timestamp, tick.reading) else others).append(status)
 
-        first = Checkpoint(marks=self._ladder.first(tick.reading), catching_up=True)
-        await self._record(others, first if tick.complete else None)
+        first = Checkpoint(marks=ladder.first(tick.reading), catching_up=True)
+        await self._record(others, first if tick.checkpoint else None)
         return wanted
-
-    def _checkpoint_after(self, tick: _Tick) -> Checkpoint | None:
-        if not tick.complete:
-            return None
-
-        return Checkpoint(marks=self._ladder.record(tick.plan, tick.marks, tick.reading))
-
-    def _server_now(self) -> float:
-        """Return the latest that the server's clock can show."""
-        if self._anchor is None:
-            return self._clock()
-
-        return self._anchor.server_now(anyio.current_time(), self._clock())
 
 
 class StatusBatches:

@@ -22,6 +22,7 @@ ORDER = [
     "__init__",
     "client",
     "poller",
+    "_tick",
     "_journal",
     "events",
     "stores",

@@ -27,8 +27,9 @@ from greenapi_async import (
     TextStatus,
     TransportError,
 )
+from greenapi_async._tick import Answer
 from greenapi_async._window import Ladder
-from greenapi_async.poller import Answer, StatusPoller
+from greenapi_async.poller import StatusPoller
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

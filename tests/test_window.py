@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from world import DAY, EPOCH, HOUR, MINUTE, Arrival, History, Spell, World, broken_promises, play
 
 from greenapi_async import MemoryStore, _window
+from greenapi_async._tick import Questioner
 from greenapi_async._window import Anchor, Ladder, Plan, Reading
 from greenapi_async.poller import StatusPoller
 from greenapi_async.stores import Checkpoint
@@ -149,7 +150,9 @@ def test_whole_retention_is_always_enough():
     """Nobody can ask for more, so the widest question is never asked again."""
     ladder = Ladder(interval=60.0)
 
-    assert ladder.enough(Plan(rung=2, minutes=43_200), (0.0, 0.0, 0.0), Reading(earliest=EPOCH, latest=EPOCH))
+    reading = Reading(earliest=EPOCH, latest=EPOCH)
+
+    assert ladder.judge(Plan(rung=2, minutes=43_200), (0.0, 0.0, 0.0), reading) == "fits"
 
 
 def test_answer_moves_its_own_rung_and_the_quicker_ones():
@@ -161,14 +164,32 @@ def test_answer_moves_its_own_rung_and_the_quicker_ones():
     assert marks == (100.0, 100.0, 30.0)
 
 
-def test_clock_that_went_backwards_moves_no_mark():
-    """A `Date` before the marks cannot say what was covered."""
+@pytest.mark.parametrize(
+    ("latest", "minutes", "verdict"),
+    [
+        (1000.0, 17, "fits"),
+        (1000.0, 16, "too narrow"),
+        (1000.0, 27, "fits"),
+        (1000.0, 28, "too wide"),
+        (959.0, 1, "backwards"),
+    ],
+)
+def test_question_is_judged_by_the_answers_own_time(latest, minutes, verdict):
+    """Whatever the clocks here showed when the question was asked."""
+    reading = Reading(earliest=latest - 1, latest=latest)
+
+    assert Ladder(interval=60.0).judge(Plan(rung=0, minutes=minutes), (960.0,) * 3, reading) == verdict
+
+
+def test_no_mark_ever_moves_back():
+    """A `Date` a little behind the last one cannot take back what was covered."""
     marks = (500.0, 400.0, 300.0)
 
-    assert (
-        Ladder(interval=60.0).record(Plan(rung=2, minutes=9), marks, Reading(earliest=450.0, latest=460.0))
-        == marks
+    moved = Ladder(interval=60.0).record(
+        Plan(rung=1, minutes=9), marks, Reading(earliest=450.0, latest=501.0)
     )
+
+    assert moved == (500.0, 450.0, 300.0)
 
 
 def test_reading_allows_for_the_answers_duration_and_whole_seconds():
@@ -223,20 +244,24 @@ def test_any_history(history):
 
 def _everything_in_sixteen_minutes(monkeypatch):
     monkeypatch.setattr(Ladder, "ask", lambda *_, **__: Plan(rung=0, minutes=16))
-    monkeypatch.setattr(Ladder, "enough", lambda *_: True)
+    monkeypatch.setattr(Ladder, "judge", lambda *_: "fits")
 
 
 def _no_verification(monkeypatch):
-    monkeypatch.setattr(Ladder, "enough", lambda *_: True)
+    monkeypatch.setattr(Ladder, "judge", lambda *_: "fits")
 
 
 def _mark_from_timestamp(monkeypatch):
-    def checkpoint_after(_, tick):
-        marks = tick.marks or (EPOCH,) * 3
-        newest = max((status.timestamp for status in tick.statuses), default=marks[0])
-        return Checkpoint(marks=(newest,) * 3)
+    tick = Questioner.tick
 
-    monkeypatch.setattr(StatusPoller, "_checkpoint_after", checkpoint_after)
+    async def tick_by_timestamp(questioner, kept):
+        ticked = await tick(questioner, kept)
+        newest = max(
+            (status.timestamp for status in ticked.statuses), default=kept.marks[0] if kept else EPOCH
+        )
+        return attrs.evolve(ticked, checkpoint=Checkpoint(marks=(newest,) * 3))
+
+    monkeypatch.setattr(Questioner, "tick", tick_by_timestamp)
 
 
 def _mark_before_recording(monkeypatch):
@@ -280,12 +305,13 @@ def _every_answer_moves_all_marks(monkeypatch):
 
 
 def _silence_is_an_answer(monkeypatch):
-    ask = StatusPoller._ask_wide_enough
+    ask = World.ask
 
-    async def ask_and_believe(poller, kept):
-        return attrs.evolve(await ask(poller, kept), complete=True)
+    async def ask_loudly(world, minutes):
+        answer = await ask(world, minutes)
+        return attrs.evolve(answer, statuses=answer.statuses or [])
 
-    monkeypatch.setattr(StatusPoller, "_ask_wide_enough", ask_and_believe)
+    monkeypatch.setattr(World, "ask", ask_loudly)
 
 
 def _cached_is_fresh(monkeypatch):

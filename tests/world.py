@@ -12,8 +12,9 @@ import trio
 import trio.testing
 
 from greenapi_async import MemoryStore, TextStatus, TransportError
+from greenapi_async._tick import Answer
 from greenapi_async._window import Ladder
-from greenapi_async.poller import Answer, StatusPoller
+from greenapi_async.poller import StatusPoller
 
 MINUTE = 60
 HOUR = 3600

@@ -1,0 +1,142 @@
+"""One tick: the question is asked until its answer, by its own time, reaches back far enough and no further."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import attrs
+
+from greenapi_async import _window
+from greenapi_async._journal import Journal
+from greenapi_async.models import Status
+from greenapi_async.stores import Checkpoint
+
+_MOST_QUESTIONS = 3  # The second fits, unless the clocks and the API disagree about everything.
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Answer:
+    """What the poller needs of an answer.
+
+    Attributes:
+        statuses: oldest first; None where the API sent nothing or `null`, which may be "none" or a hiccup.
+        date: the server's `Date` in UNIX seconds, or None.
+        cached: whether it is older than it looks.
+        duration: seconds that it took.
+    """
+
+    statuses: Sequence[Status] | None
+    date: float | None
+    cached: bool
+    duration: float
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Tick:
+    """One question that was answered.
+
+    Attributes:
+        plan: the question.
+        answer: what came.
+        reading: the server's time then.
+        checkpoint: how far polling got once the statuses are recorded; None where the answer does not tell.
+        gap: from when to when statuses may have expired unseen, or None.
+    """
+
+    plan: _window.Plan
+    answer: Answer
+    reading: _window.Reading
+    checkpoint: Checkpoint | None
+    gap: tuple[float, float] | None
+
+    @property
+    def statuses(self) -> Sequence[Status]:
+        """The statuses that came, new or not."""
+        return self.answer.statuses or ()
+
+
+class Questioner:
+    """Asks one instance, and keeps what it learned of the server's clock."""
+
+    def __init__(
+        self,
+        ask: Callable[[int], Awaitable[Answer]],
+        *,
+        ladder: _window.Ladder,
+        clock: Callable[[], float],
+        journal: Journal,
+    ) -> None:
+        self.ladder = ladder
+        self._ask = ask
+        self._clock = clock
+        self._journal = journal
+        self._began: _window.Anchor | None = None
+        self._anchor: _window.Anchor | None = None
+
+    async def tick(self, kept: Checkpoint | None) -> Tick:
+        """Ask what follows from the checkpoint; raises what `ask` raises."""
+        if kept is None:
+            self.ladder = attrs.evolve(self.ladder, waited=self._waited())
+
+        marks = None if kept is None else kept.marks
+        now = self.server_now()
+
+        for _ in range(_MOST_QUESTIONS):
+            plan = self.ladder.ask(marks, now, deepest=kept is not None and kept.catching_up)
+            self._journal.asking(plan.minutes, resumed=kept is not None)
+            answer = await self._ask(plan.minutes)
+            reading = _window.read(date=answer.date, duration=answer.duration, wall=self._clock())
+
+            if self._anchor is None and not answer.cached and _window.from_the_future(marks, reading):
+                self._journal.future_checkpoint()
+                marks = _window.unknown(reading)
+
+            verdict = self.ladder.judge(plan, marks, reading)
+            if answer.cached or verdict in {"fits", "backwards"}:
+                break
+
+            now = reading.latest + answer.duration
+
+        timely = not answer.cached and verdict in {"fits", "too wide"}
+        if timely:
+            self._drop_anchor(reading, answer.duration)
+
+        complete = timely and answer.statuses is not None
+        return Tick(
+            plan=plan,
+            answer=answer,
+            reading=reading,
+            checkpoint=self._checkpoint_after(plan, marks, reading) if complete else None,
+            gap=_window.gap(marks, reading) if complete else None,
+        )
+
+    def server_now(self) -> float:
+        """Return the latest that the server's clock can show when the next answer comes."""
+        if self._anchor is None:
+            return self._clock()
+
+        return self._anchor.server_now(anyio.current_time(), self._clock())
+
+    def lag(self, covered_until: float | None) -> float | None:
+        """Return the seconds of the server's time since a mark; needs no event loop."""
+        if self._anchor is None or covered_until is None:
+            return None
+
+        return self._anchor.server_now(self._anchor.monotonic, self._clock()) - covered_until
+
+    def _waited(self) -> float:
+        """Return the seconds since a first run's first attempt."""
+        monotonic, wall = anyio.current_time(), self._clock()
+        if self._began is None:
+            self._began = _window.Anchor(server=0.0, monotonic=monotonic, wall=wall)
+
+        return self._began.server_now(monotonic, wall)
+
+    def _drop_anchor(self, reading: _window.Reading, duration: float) -> None:
+        # The next answer will take about as long, and is judged by when it ends.
+        server = reading.latest + duration
+        self._anchor = _window.Anchor(server=server, monotonic=anyio.current_time(), wall=self._clock())
+
+    def _checkpoint_after(
+        self, plan: _window.Plan, marks: _window.Marks | None, reading: _window.Reading
+    ) -> Checkpoint:
+        return Checkpoint(marks=self.ladder.record(plan, marks, reading))
