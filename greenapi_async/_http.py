@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies
 
@@ -30,6 +31,7 @@ _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no ne
 _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
+_Error = TypeVar("_Error", bound=BaseException)
 _NO_ANSWER = (httpx.HTTPError, OSError, anyio.ClosedResourceError, UnicodeError)
 
 
@@ -124,8 +126,7 @@ class Http:
                 return await self._exchange(endpoint, minutes)
         except BaseException as error:  # noqa: BLE001 - it goes on as it is.
             # The frames below show the URL to whoever prints a traceback with locals, be it of a Ctrl-C.
-            error.__cause__ = error.__context__ = None
-            raise error.with_traceback(None)  # noqa: B904 - it is the same exception.
+            raise sealed(error)  # noqa: B904 - it is the same exception.
         finally:
             self.limiter.release()
 
@@ -174,7 +175,8 @@ class Http:
         finally:
             await response.aclose()
 
-        if response.status_code != 200 or endpoint.token.is_distinctive:
+        # A short made-up token may be a word of somebody's text; of an answer's own words it is none.
+        if response.status_code != 200 or endpoint.token.is_distinctive or body.lstrip()[:1] != b"[":
             body = endpoint.token.redact(body)
 
         return response.status_code, response.headers, body
@@ -201,7 +203,7 @@ def checked_api_url(api_url: object) -> str:
     return str(url).rstrip("/")
 
 
-def sealed(error: GreenApiError) -> GreenApiError:
+def sealed(error: _Error) -> _Error:
     """Return the error without the frames and causes it came through: those hold bodies and requests."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

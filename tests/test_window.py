@@ -18,7 +18,8 @@ LATENESS = st.sampled_from(
     [-20 * HOUR, 0, 1, 14 * MINUTE, 899, 900, 901, 2 * HOUR, 8_999, 9_000, 9_001, 20 * HOUR, DAY, 89_998]
 )
 TIMES = st.floats(min_value=-DAY, max_value=1.5 * DAY)
-SPELLS = st.builds(Spell, at=st.floats(0, DAY), for_=st.floats(MINUTE, 12 * HOUR))
+OUTAGES = st.builds(Spell, at=st.floats(0, DAY), for_=st.floats(MINUTE, 12 * HOUR))
+SUSPENDS = st.builds(Spell, at=st.floats(HOUR, DAY), for_=st.floats(MINUTE, 12 * HOUR))
 STEPS = st.builds(Spell, at=st.floats(0, DAY), for_=st.sampled_from([DAY, -DAY, HOUR]))
 
 FEW = tuple(Arrival(at=n * 977.0, late=n % 5 * 1000) for n in range(120))
@@ -92,8 +93,8 @@ def histories(draw):
         # What had expired before the poller began is not its to find.
         arrivals=tuple(arrival for arrival in arrivals if arrival.late - arrival.at <= 25 * HOUR),
         interval=interval,
-        outages=tuple(draw(st.lists(SPELLS, max_size=2))),
-        suspends=tuple(draw(st.lists(SPELLS, max_size=2))),
+        outages=tuple(draw(st.lists(OUTAGES, max_size=2))),
+        suspends=tuple(draw(st.lists(SUSPENDS, max_size=2))),
         wall_steps=tuple(draw(st.lists(STEPS, max_size=2))),
         pauses=draw(st.dictionaries(st.integers(1, 20), st.floats(0, 3 * HOUR), max_size=2)),
         crashes=draw(st.frozensets(st.integers(1, 20), max_size=2)),
