@@ -1,5 +1,7 @@
 """What every test shares."""
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -16,3 +18,10 @@ settings.load_profile("default")
 def anyio_backend(request):
     """Runs every test that carries `pytest.mark.anyio` on both event loops."""
     return request.param
+
+
+@pytest.fixture
+def nothing_left_to_collect():
+    """Collect garbage after a test, so that what it warns of is not told of another."""
+    yield
+    gc.collect()

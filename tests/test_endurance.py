@@ -1,7 +1,6 @@
 """What must hold under load: cancelled requests leave nothing behind, and memory stays bounded."""
 
 import asyncio
-import gc
 import random
 from contextlib import asynccontextmanager
 
@@ -16,16 +15,9 @@ pytestmark = pytest.mark.anyio
 PLACES = 20
 
 
-@pytest.fixture
-def _nothing_left_to_collect():
-    """Collect garbage before the next test: what this one leaves must not be told of another."""
-    yield
-    gc.collect()
-
-
 # A connect that asyncio cancels at a bad moment leaves its socket to the garbage collector, which closes it and
 # warns: in anyio before 4.16 often, since then rarely.
-@pytest.mark.usefixtures("_nothing_left_to_collect")
+@pytest.mark.usefixtures("nothing_left_to_collect")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("anyio_backend", "requests"), [("asyncio", 10_000), ("trio", 3_000)])
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
