@@ -45,15 +45,15 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        fresh = httpcore.AsyncHTTPConnection(
-            url.origin, ssl_context=self._ssl_context, keepalive_expiry=self._keepalive
-        )
 
         with _in_terms_of_httpx():
             if kept := await self._take(origin):
                 with suppress(*_CLOSED_BY_SERVER):
                     return await self._send(kept, outgoing, origin)
 
+            fresh = httpcore.AsyncHTTPConnection(
+                url.origin, ssl_context=self._ssl_context, keepalive_expiry=self._keepalive
+            )
             return await self._send(fresh, outgoing, origin)
 
     async def aclose(self) -> None:

@@ -25,7 +25,7 @@ _TALKATIVE_LOGGERS = (
 class Secret:
     """A text that prints as `***` and does not pickle; `reveal` gives it, `redact` finds it."""
 
-    __slots__ = ("__weakref__", "_spellings", "_text")
+    __slots__ = ("_spellings", "_text")
 
     def __init__(self, text: str) -> None:
         encoded = {quote(text), quote(text, safe="")}

@@ -100,14 +100,12 @@ class Questioner:
         if timely:
             self._drop_anchor(reading, answer.duration)
 
-        complete = timely and answer.statuses is not None
-        return Tick(
-            plan=plan,
-            answer=answer,
-            reading=reading,
-            checkpoint=self._checkpoint_after(plan, marks, reading) if complete else None,
-            gap=_window.gap(marks, reading) if complete else None,
-        )
+        if not timely or answer.statuses is None:
+            return Tick(plan=plan, answer=answer, reading=reading, checkpoint=None, gap=None)
+
+        checkpoint = Checkpoint(marks=self.ladder.record(plan, marks, reading))
+        gap = _window.gap(marks, reading)
+        return Tick(plan=plan, answer=answer, reading=reading, checkpoint=checkpoint, gap=gap)
 
     def server_now(self) -> float:
         """Return the latest that the server's clock can show when the next answer comes."""
@@ -135,8 +133,3 @@ class Questioner:
         # The next answer will take about as long, and is judged by when it ends.
         server = reading.latest + duration
         self._anchor = _window.Anchor(server=server, monotonic=anyio.current_time(), wall=self._clock())
-
-    def _checkpoint_after(
-        self, plan: _window.Plan, marks: _window.Marks | None, reading: _window.Reading
-    ) -> Checkpoint:
-        return Checkpoint(marks=self.ladder.record(plan, marks, reading))

@@ -58,7 +58,7 @@ class Anchor:
         """Return the server's time now.
 
         The monotonic clock stands while a laptop sleeps, and the wall clock can be set back: the one that
-        saw more time pass is right, and a question too wide is harmless.
+        saw more time pass is right, and a question that is too wide by it is noticed.
         """
         return self.server + max(monotonic - self.monotonic, wall - self.wall)
 
