@@ -50,9 +50,10 @@ def _simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="module")
-def example_api() -> Iterator[None]:
-    """Point the examples' environment at a simulator with something to see."""
+def example_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Point the examples' environment at a simulator with something to see, in a directory of their own."""
     with _simulator() as api, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("examples"))
         patch.setenv("GREEN_API_ID_INSTANCE", api.id_instance)
         patch.setenv("GREEN_API_TOKEN_INSTANCE", api.token)
         patch.setenv("GREEN_API_URL", api.url)

@@ -35,7 +35,7 @@ from greenapi_async.models import (
     VideoStatus,
 )
 from greenapi_async.poller import Batch, StatusPoller
-from greenapi_async.stores import Checkpoint, MemoryStore, Store
+from greenapi_async.stores import Checkpoint, MemoryStore, SQLiteStore, Store
 
 __all__ = [
     "AccessDeniedError",
@@ -67,6 +67,7 @@ __all__ = [
     "Recovered",
     "ResponseError",
     "RetentionGapError",
+    "SQLiteStore",
     "ServerError",
     "Status",
     "StatusPoller",

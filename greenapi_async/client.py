@@ -22,7 +22,7 @@ from greenapi_async.errors import ClientClosedError, ConfigurationError, DecodeE
 from greenapi_async.events import Event
 from greenapi_async.models import Status
 from greenapi_async.poller import Delivery, StatusPoller
-from greenapi_async.stores import MemoryStore, Store
+from greenapi_async.stores import MemoryStore, SQLiteStore, Store
 
 if TYPE_CHECKING:
     import httpx
@@ -76,7 +76,8 @@ class AsyncStatusesClient:
         self._gate = _http.Gate(self._period)
         self._clock = clock
         self._closed = False
-        self._owns_http = True
+        self._is_first = True
+        self._stores: dict[Path, SQLiteStore] = {}
         self._http = _http.Http(http_client, timeout=timeout, max_body=_at_least(1, "max_body", max_body))
 
     @classmethod
@@ -98,7 +99,7 @@ class AsyncStatusesClient:
     def for_instance(
         self, id_instance: int | str, api_token_instance: str, *, api_url: str | None = None
     ) -> Self:
-        """Return a client of another instance that shares this one's connections and settings.
+        """Return a client of another instance that shares this one's connections, settings and files.
 
         Closing this client closes them for both. Without `api_url`, this client's is used.
 
@@ -113,7 +114,7 @@ class AsyncStatusesClient:
             id_instance, token, self._endpoint.api_url if api_url is None else api_url
         )
         client._gate = _http.Gate(self._period)  # noqa: SLF001
-        client._owns_http = False  # noqa: SLF001
+        client._is_first = False  # noqa: SLF001
         return client
 
     async def fetch(self, minutes: int | None = None) -> list[Status]:
@@ -157,7 +158,7 @@ class AsyncStatusesClient:
         self,
         interval: float = 60.0,
         *,
-        store: Store | None = None,
+        store: Store | str | os.PathLike[str] | None = None,
         start: Start = None,
         delivery: Delivery = "at-least-once",
         on_event: Callable[[Event], None] | None = None,
@@ -166,7 +167,8 @@ class AsyncStatusesClient:
 
         Args:
             interval: seconds from one question to the next, at most a day.
-            store: what was handled, kept by the caller, who closes it. None keeps it in memory.
+            store: where to remember what was handled: the path of a file, which the client opens as a
+                `SQLiteStore` and closes; or a `Store`, which the caller closes. None remembers it in memory.
             start: where the very first run begins; a store with a checkpoint goes on from there instead. None
                 yields what is still up (25 hours), `"now"` nothing of the past, a `timedelta` or an aware
                 `datetime` what was posted since.
@@ -176,7 +178,10 @@ class AsyncStatusesClient:
 
         Raises:
             ConfigurationError: an argument is wrong; the message names it.
+            ClientClosedError: the client is closed.
         """
+        self._check_open()
+
         if _positive("interval", interval) > _LONGEST_INTERVAL:
             raise ConfigurationError("interval must be at most 86400 seconds: a status is up for one day")
 
@@ -186,13 +191,10 @@ class AsyncStatusesClient:
         if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
             raise ConfigurationError("on_event must be a plain function of one argument, not an async one")
 
-        if store is not None and not hasattr(store, "record"):
-            raise ConfigurationError("store must be an object with the methods of greenapi_async.Store")
-
         return StatusPoller(
             self._ask,
             scope=self._endpoint.id_instance,
-            store=MemoryStore() if store is None else store,
+            store=self._opened(store),
             ladder=Ladder(interval=interval, start=_checked_start(start)),
             delivery=delivery,
             on_event=on_event,
@@ -200,10 +202,13 @@ class AsyncStatusesClient:
         )
 
     async def aclose(self) -> None:
-        """Close the client, and the connections unless they are somebody else's. Idempotent."""
+        """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
         self._closed = True
-        if self._owns_http:
+        if self._is_first:
             await self._http.aclose()
+            with anyio.CancelScope(shield=True):
+                for store in self._stores.values():
+                    await store.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,10 +227,26 @@ class AsyncStatusesClient:
         except AttributeError:  # A traceback with locals shows a client whose arguments were refused.
             return "<AsyncStatusesClient>"
 
+    def _opened(self, store: Store | str | os.PathLike[str] | None) -> Store:
+        if store is None:
+            return MemoryStore()
+
+        if isinstance(store, str | os.PathLike):
+            opened = SQLiteStore(store)
+            return self._stores.setdefault(opened.path, opened)
+
+        if hasattr(store, "record"):
+            return store
+
+        raise ConfigurationError("store must be a path or an object with the methods of greenapi_async.Store")
+
+    def _check_open(self) -> None:
+        if self._closed or self._http.closed:
+            raise ClientClosedError("this client is closed: make a new one")
+
     async def _ask(self, minutes: int | None) -> Answer:
         """Ask once; the errors that leave here carry neither bodies nor objects of the HTTP library."""
-        if self._closed:
-            raise ClientClosedError("this client is closed: make a new one")
+        self._check_open()
 
         try:
             answer = await self._http.get(self._endpoint, self._gate, minutes)

@@ -232,10 +232,12 @@ class StatusPoller:
     async def _poll(self) -> Batch:
         kept = await self._store.load(self._scope)
         tick = await self._questioner.tick(kept)
+        # Another process may have begun meanwhile, and what it does not know yet is new.
+        begins = kept is None and await self._store.load(self._scope) is None
         new = await self._unseen(tick.statuses)
         self._journal.polled(Polled(tick.plan.minutes, len(tick.statuses), len(new), tick.answer.duration))
 
-        if kept is None:
+        if begins:
             new = await self._begin(new, tick)
 
         if not new and tick.checkpoint not in {None, kept}:

@@ -45,7 +45,10 @@ HOMES = {
     "cattrs": {"_structure"},
     "json": {"_wire", "_terminal", "simulator"},
     "h11": {"simulator"},
+    "hypothesis": {"stores"},
     "argparse": {"cli"},
+    "sqlite3": {"stores"},
+    "threading": {"stores"},
     "ssl": {"_http", "_pool"},
     "zlib": {"_body", "simulator"},
     "random": {"client", "poller"},
@@ -154,6 +157,7 @@ def test_import_starts_nothing_and_loads_little():
     assert not {
         "greenapi_async.cli",
         "greenapi_async.simulator",
+        "hypothesis",
         "argparse",
         "sqlite3",
         "cattrs",

@@ -748,3 +748,20 @@ class TestFailures:
             return await take(poller, 1440)
 
         assert len(set(in_virtual_time(main))) == 1440
+
+
+async def test_two_that_begin_at_once_lose_nothing_between_them():
+    """What showed up after the first of two processes began is not the past, though the second began later."""
+    store = MemoryStore()
+    early = poller_of(FakeApi(answer()), store=store, start="now")
+    api = FakeApi(answer("x"))
+    late = poller_of(api, store=store, start="now")
+
+    async def ask(minutes):
+        await early.poll_once()
+        return await FakeApi.ask(api, minutes)
+
+    late._questioner._ask = ask
+    batch = await late.poll_once()
+
+    assert [status.id_message for status in batch.statuses] == ["x"]

@@ -13,6 +13,7 @@ from greenapi_async import (
     Health,
     ImageStatus,
     MemoryStore,
+    SQLiteStore,
     Status,
     StatusPoller,
     Store,
@@ -34,6 +35,9 @@ async def client_api(http_client: httpx.AsyncClient) -> None:
 
 async def poller_api(client: AsyncStatusesClient) -> None:
     store: Store = MemoryStore()
+    durable: Store = SQLiteStore(Path("seen.db"))
+    assert_type(client.poll(store="seen.db"), StatusPoller)
+    assert_type(client.poll(store=durable), StatusPoller)
     async with client.poll(30, store=store, start="now", delivery="at-most-once", on_event=print) as poller:
         assert_type(poller.health, Health)
         assert_type(await poller.poll_once(), Batch)

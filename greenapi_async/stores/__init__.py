@@ -2,5 +2,6 @@
 
 from greenapi_async.stores.base import Checkpoint, Store
 from greenapi_async.stores.memory import MemoryStore
+from greenapi_async.stores.sqlite import SQLiteStore
 
-__all__ = ["Checkpoint", "MemoryStore", "Store"]
+__all__ = ["Checkpoint", "MemoryStore", "SQLiteStore", "Store"]

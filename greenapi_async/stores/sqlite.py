@@ -1,0 +1,205 @@
+"""A store in one SQLite file, which several processes may share."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+import anyio.to_thread
+
+from greenapi_async.errors import ConfigurationError, StoreError
+from greenapi_async.stores.base import Checkpoint
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_APPLICATION_ID: Final = 0x47415354
+_FORMAT: Final = 1
+_SCHEMA: Final = (
+    """CREATE TABLE seen (
+        scope TEXT NOT NULL, id BLOB NOT NULL, first_seen REAL NOT NULL, PRIMARY KEY (scope, id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE checkpoint (
+        scope TEXT NOT NULL PRIMARY KEY, marks TEXT NOT NULL, catching_up INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_FORMAT}",
+)
+_PATIENCE: Final = 30.0
+_PROBLEMS: Final = {
+    "SQLITE_BUSY": f"was locked by another program for {_PATIENCE:.0f} seconds",
+    "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file in a directory that can be written",
+    "SQLITE_CORRUPT": "is damaged; it was left as it is: restore a copy, or give another path",
+    "SQLITE_FULL": "cannot grow, because the disk is full: free some space",
+    "SQLITE_NOTADB": "is no SQLite database; it was left as it is: give another path",
+    "SQLITE_READONLY": "cannot be written: see who owns it and its directory, and what they permit",
+}
+
+StrPath: TypeAlias = str | os.PathLike[str]
+_T = TypeVar("_T")
+
+
+class SQLiteStore:
+    """Keeps everything in one file, readable by its owner only; several processes may share it.
+
+    The file is made when it is first used. A killed process loses nothing that was recorded; after a power
+    failure the last seconds may be missing, and come again. It must not lie on a network drive, where
+    SQLite's write-ahead log does not work. All work is done in a worker thread, and finishes there even where
+    the one who waits for it is cancelled.
+
+    Args:
+        path: the file; `-wal` and `-shm` files stand beside it while it is open.
+
+    Raises:
+        ConfigurationError: the path is empty or `:memory:`.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        if os.fspath(path) in {"", ":memory:"}:
+            raise ConfigurationError("path must name a file: MemoryStore is the one that lives in memory")
+
+        self.path: Final = Path(path).resolve()
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+        self._closed = False
+
+    async def load(self, scope: str) -> Checkpoint | None:
+        """Return the checkpoint last recorded, or None."""
+
+        def work(database: "sqlite3.Connection") -> Checkpoint | None:
+            found = database.execute("SELECT marks, catching_up FROM checkpoint WHERE scope = ?", [scope])
+            for marks, catching_up in found:
+                return Checkpoint(marks=tuple(map(float, marks.split())), catching_up=bool(catching_up))
+
+            return None
+
+        return await self._in_thread(work)
+
+    async def unseen(self, scope: str, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that were never recorded."""
+        asked = set(ids)
+
+        def work(database: "sqlite3.Connection") -> set[str]:
+            database.execute("BEGIN")
+            find = "SELECT 1 FROM seen WHERE scope = ? AND id = ?"
+            return {id_ for id_ in asked if not database.execute(find, [scope, _blob(id_)]).fetchone()}
+
+        return await self._in_thread(work)
+
+    async def record(self, scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
+        """Keep the ids and the checkpoint, in one transaction."""
+        given = list(ids)
+
+        def work(database: "sqlite3.Connection") -> None:
+            database.execute("BEGIN IMMEDIATE")
+            rows = ((scope, _blob(id_), now) for id_ in given)
+            database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", rows)
+            if checkpoint is not None:
+                marks = " ".join(map(repr, checkpoint.marks))
+                row = (scope, marks, checkpoint.catching_up)
+                database.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", row)
+
+        await self._in_thread(work)
+
+    async def forget(self, scope: str, before: float) -> None:
+        """Drop the ids first seen before that server time."""
+
+        def work(database: "sqlite3.Connection") -> None:
+            database.execute("DELETE FROM seen WHERE scope = ? AND first_seen < ?", [scope, before])
+
+        await self._in_thread(work)
+
+    async def aclose(self) -> None:
+        """Close the file, after whatever is under way; idempotent."""
+        await anyio.to_thread.run_sync(self._close)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore at {self.path}>"
+
+    async def _in_thread(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
+        return await anyio.to_thread.run_sync(self._do, work)
+
+    def _do(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
+        import sqlite3
+
+        with self._lock:
+            try:
+                database = self._opened()
+                with database:
+                    return work(database)
+            except (sqlite3.Error, OSError) as error:
+                problem = _problem(error)
+
+        raise StoreError(f"the file {self.path} {problem}")
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _opened(self) -> "sqlite3.Connection":
+        if self._closed:
+            raise StoreError(f"the store at {self.path} is closed: make a new one")
+
+        if self._database is None:
+            self._database = self._open()
+
+        return self._database
+
+    def _open(self) -> "sqlite3.Connection":
+        import sqlite3
+
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+        database = sqlite3.connect(
+            self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare(database)
+        except BaseException:
+            database.close()
+            raise
+
+        return database
+
+    def _prepare(self, database: "sqlite3.Connection") -> None:
+        """Make the tables in an empty file, and refuse to touch what is not ours."""
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            owner = _number(database, "PRAGMA application_id")
+            version = _number(database, "PRAGMA user_version")
+            tables = _number(database, "SELECT count(*) FROM sqlite_master")
+
+            if tables == owner == version == 0:
+                for statement in _SCHEMA:
+                    database.execute(statement)
+            elif owner != _APPLICATION_ID:
+                raise StoreError(f"the file {self.path} belongs to another program: give another path")
+            elif version != _FORMAT:
+                raise StoreError(
+                    f"the file {self.path} has format {version}, and this version of greenapi_async knows "
+                    f"format {_FORMAT}: install a newer one, or give another path"
+                )
+
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+
+
+def _number(database: "sqlite3.Connection", question: str) -> int:
+    [number] = database.execute(question).fetchone()
+    return int(number)
+
+
+def _blob(id_: str) -> bytes:
+    # The API's JSON can hold half a surrogate pair, which SQLite's texts cannot.
+    return id_.encode("utf-8", "surrogatepass")
+
+
+def _problem(error: Exception) -> str:
+    name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+    return _PROBLEMS.get(name, f"failed: {error}")
