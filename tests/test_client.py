@@ -530,7 +530,7 @@ async def test_closing_closes_the_connections_of_ones_own():
             assert api.connections == 1
 
         with anyio.fail_after(5):
-            while api.connections:  # noqa: ASYNC110 - A counter has no event.
+            while api.connections:
                 await anyio.sleep(0.001)
 
 
@@ -570,7 +570,7 @@ async def test_a_question_that_is_open_while_the_client_closes_fails_at_once():
         async with client_of(api, timeout=2) as closing:
             tasks.start_soon(asks, closing)
             with anyio.fail_after(5):
-                while not api.requests:  # noqa: ASYNC110 - A list has no event.
+                while not api.requests:
                     await anyio.sleep(0.001)
 
     assert [getattr(failure, "timeout", False) for failure in failures] == [False]

@@ -58,7 +58,7 @@ async def read_all(stream):
 
 async def settle(api, connections=0):
     with anyio.fail_after(5):
-        while api.connections != connections:  # noqa: ASYNC110 - A counter has no event.
+        while api.connections != connections:
             await anyio.sleep(0.001)
 
 

@@ -351,7 +351,7 @@ def test_recording_goes_on_where_asyncio_cancels_the_wait(path):
         holder.execute("BEGIN IMMEDIATE")
 
         recording = asyncio.ensure_future(store.record("1", ["a"], MARKS, 5.0))
-        while not store._lock.locked():  # noqa: ASYNC110 - the thread has no event to wait for.
+        while not store._lock.locked():
             await asyncio.sleep(0.001)
         recording.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -129,7 +129,7 @@ class SQLiteStore:
                 database = self._opened()
                 with database:
                     return work(database)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, ValueError) as error:
                 problem = _problem(error)
 
         raise StoreError(f"the file {self.path} {problem}")

@@ -1,0 +1,30 @@
+"""The poller's promise under SIGKILL and among several processes: real processes, a real file, real sockets."""
+
+import anyio
+import killed
+import pytest
+
+
+def test_killed_process_loses_nothing(tmp_path):
+    """What the server had is what the consumer saw, and each kill repeats one status at most."""
+    report = anyio.run(killed.run, 20, tmp_path)
+
+    assert report.seen.keys() == report.posted
+    assert report.repeats <= report.kills
+
+
+def test_killed_process_repeats_nothing_if_asked_to(tmp_path):
+    """At-most-once pays with at most one status a kill, and never shows one twice."""
+    report = anyio.run(killed.run, 10, tmp_path, "at-most-once")
+
+    assert report.repeats == 0
+    assert len(report.lost) <= report.kills
+
+
+@pytest.mark.parametrize("way", ["at-least-once", "poll_once"])
+def test_four_processes_lose_nothing(tmp_path, way):
+    """On one file, each sees a status once at most, and together they see all."""
+    report = anyio.run(killed.run_at_once, 4, tmp_path, way)
+
+    assert report.seen.keys() == report.posted
+    assert report.most_by_one == 1
