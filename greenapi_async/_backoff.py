@@ -1,4 +1,8 @@
-"""How long to wait after a failure, and when to give up. Pure."""
+"""What follows a failure, as one table: how long to wait, and when to give up. Pure."""
+
+from typing import Literal
+
+import attrs
 
 from greenapi_async.errors import (
     ClientClosedError,
@@ -10,25 +14,43 @@ from greenapi_async.errors import (
     StoreError,
 )
 
-_SHORTEST = 0.25
-_LONGEST = 60.0
-_LONGEST_UNREADABLE = 300.0  # A broken answer does not heal in seconds, and may be megabytes.
-_FOR_A_PERSON = 300.0  # Somebody has to find the phone and scan the QR code.
-_SHORTEST_RATE_LIMITED = 2.0
-_LONGEST_RATE_LIMITED = 3600.0
 _MOST_REFUSALS = 3
+_LONGEST_RETRY_AFTER = 3600.0
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Rule:
+    """Wait between the shortest and the longest, in seconds; give up never, when refused for good, or at once.
+
+    Refused for good is a poller before its first answer, and later the third time in a row.
+    """
+
+    shortest: float = 0.25
+    longest: float = 60.0
+    gives_up: Literal["never", "refused", "at once"] = "never"
+
+
+# By the error's class, or the nearest above it, and by whether time can heal it.
+_RULES = {
+    (GreenApiError, True): _Rule(),
+    (GreenApiError, False): _Rule(gives_up="refused"),
+    # A broken answer does not heal in seconds, and may be megabytes.
+    (DecodeError, True): _Rule(longest=300.0),
+    (RateLimitedError, True): _Rule(shortest=2.0),
+    # Somebody has to find the phone and scan the QR code.
+    (InstanceNotReadyError, False): _Rule(shortest=300.0, longest=300.0),
+    (ClientClosedError, False): _Rule(gives_up="at once"),
+    (ConfigurationError, False): _Rule(gives_up="at once"),
+    (StoreError, False): _Rule(gives_up="at once"),
+}
 
 
 def delay(error: GreenApiError, failures: int, jitter: float) -> float:
     """Return the seconds to wait after the n-th failure in a row; `jitter` is random in [0, 1)."""
-    if _waits_for_a_person(error):
-        return _FOR_A_PERSON
-
-    if isinstance(error, RateLimitedError):
-        return min(_LONGEST_RATE_LIMITED, max(_SHORTEST_RATE_LIMITED, error.retry_after or 0.0))
-
-    longest = _LONGEST_UNREADABLE if isinstance(error, DecodeError) else _LONGEST
-    return max(_SHORTEST, jitter * min(longest, 2.0 ** min(failures, 16)))
+    rule = _rule(error)
+    backoff = max(rule.shortest, jitter * min(rule.longest, 2.0 ** min(failures, 16)))
+    retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+    return max(backoff, min(_LONGEST_RETRY_AFTER, retry_after or 0.0))
 
 
 def is_final(error: GreenApiError, *, refusals: int, succeeded: bool) -> bool:
@@ -39,14 +61,13 @@ def is_final(error: GreenApiError, *, refusals: int, succeeded: bool) -> bool:
         refusals: how many failures in a row, this one included, time could not heal.
         succeeded: whether the poller has had an answer before.
     """
-    if isinstance(error, ClientClosedError | ConfigurationError | StoreError):
-        return True
+    gives_up = _rule(error).gives_up
+    if gives_up == "refused":
+        return not succeeded or refusals >= _MOST_REFUSALS
 
-    if error.retryable or _waits_for_a_person(error):
-        return False
-
-    return not succeeded or refusals >= _MOST_REFUSALS
+    return gives_up == "at once"
 
 
-def _waits_for_a_person(error: GreenApiError) -> bool:
-    return isinstance(error, InstanceNotReadyError) and not error.retryable
+def _rule(error: GreenApiError) -> _Rule:
+    candidates = ((kind, error.retryable) for kind in type(error).__mro__)
+    return next(_RULES[candidate] for candidate in candidates if candidate in _RULES)

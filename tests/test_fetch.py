@@ -430,65 +430,6 @@ async def test_a_refused_certificate_is_nothing_that_time_heals(cause):
 # Retries
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        reply(429, b""),
-        reply(400, {"message": "instance in starting process try later"}),
-        reply(499, b""),
-        reply(500, b""),
-        reply(502, b"<html>"),
-        reply(503, b"<html>"),
-        reply(504, b"<html>"),
-        reply(204, b""),
-        reply(302, b""),
-        reply(200, b"<html>"),
-        reply(200, b"[1"),
-        reply(200, OBJECT),
-        httpx.ConnectError("refused"),
-        httpx.ReadError("reset"),
-        httpx.RemoteProtocolError("half"),
-        OSError("no buffer space"),
-        61.0,
-    ],
-    ids=lambda answer: str(answer.get("status_code")) if isinstance(answer, dict) else repr(answer),
-)
-@in_virtual_time
-async def test_what_time_can_heal_is_asked_again(answer):
-    api = FakeApi(answer, answer, reply(body=[item()]))
-
-    async with client(api, retries=2) as asking:
-        assert len(await asking.fetch(60)) == 1
-
-    assert [request.url.query for request in api.asked] == [b"minutes=60"] * 3
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        reply(400, {"message": "bad request data"}),
-        reply(400, {"message": "instance account not authorized"}),
-        reply(401, b""),
-        reply(403, b"<html>"),
-        reply(404, b""),
-        reply(418, b""),
-        reply(466, b"{}"),
-        reply(200, {"reason": "not authorized"}),
-        reply(200, b" " * 2000),
-    ],
-    ids=["bad data", "not authorized", "401", "403", "404", "418", "466", "200 not authorized", "too large"],
-)
-@in_virtual_time
-async def test_what_time_cannot_heal_is_asked_once(answer):
-    api = FakeApi(answer)
-
-    error = await failure_of(client(api, retries=5, max_body=1000))
-
-    assert not error.retryable
-    assert len(api.asked) == 1
-    assert trio.current_time() == api.times[0]
-
-
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
 @in_virtual_time
 async def test_retries_are_counted_and_then_the_last_error_is_raised(retries):

@@ -11,9 +11,7 @@ import trio.testing
 
 from greenapi_async import (
     AuthenticationError,
-    BadRequestError,
     ClientClosedError,
-    DecodeError,
     DeletedStatus,
     GapDetected,
     InstanceNotReadyError,
@@ -518,37 +516,6 @@ async def _limited(iterator, count):
 
 class TestFailures:
     """Rules 2.3, on a clock that jumps."""
-
-    @pytest.mark.parametrize(
-        "error",
-        [
-            TransportError("reset"),
-            RateLimitedError("slow down"),
-            DecodeError("html"),
-            InstanceNotReadyError("starting", reason="starting"),
-            InstanceNotReadyError("not authorized", reason="not authorized"),
-        ],
-        ids=lambda error: type(error).__name__,
-    )
-    def test_what_time_heals_is_asked_again_for_ever(self, error):
-        """Before the first answer and after it, an outage of any length ends with the statuses."""
-
-        async def main():
-            return await take(poller_of(FakeApi(*[error] * 50, answer("a"), *[error] * 50, answer("b"))), 2)
-
-        assert in_virtual_time(main) == ["a", "b"]
-
-    @pytest.mark.parametrize("error", [AuthenticationError("?"), BadRequestError("expired")])
-    def test_what_time_cannot_heal_raises_at_once_before_the_first_answer(self, error):
-        """A wrong token is told to whoever starts the bot, not to a log at night."""
-        api = FakeApi(error)
-
-        async def main():
-            with pytest.raises(type(error)):
-                await take(poller_of(api), 1)
-
-        in_virtual_time(main)
-        assert len(api.minutes) == 1
 
     def test_what_time_cannot_heal_raises_the_third_time_in_a_row(self):
         """Access was lifted and came back at run time for one user: two refusals are not yet the end."""
