@@ -21,6 +21,7 @@ from greenapi_async import (
     RateLimitedError,
     Recovered,
     RetentionGapError,
+    SQLiteStore,
     StoreError,
     TextStatus,
     TransportError,
@@ -411,6 +412,23 @@ async def test_too_narrow_a_question_is_asked_again_at_once():
     assert [status.id_message for status in batch.statuses] == ["b"]
 
 
+async def test_three_days_down_are_one_question(tmp_path):
+    """The marks survive the process, so the next one asks for three days and the deepest rung, once."""
+    before = SQLiteStore(tmp_path / "seen.db")
+    await (await poller_of(FakeApi(answer("a")), store=before).poll_once()).commit()
+    await before.aclose()
+    later = NOW + 3 * DAY
+    api = FakeApi(answer("a", "b", date=later))
+
+    after = SQLiteStore(tmp_path / "seen.db")
+    batch = await poller_of(api, store=after, clock=lambda: later).poll_once()
+    await after.aclose()
+
+    [minutes] = api.minutes
+    assert 0 <= minutes - (3 * 24 + 25) * 60 <= 5
+    assert [status.id_message for status in batch.statuses] == ["b"]
+
+
 async def test_checkpoint_from_the_future_is_repaired(caplog):
     """Marks that lie ahead of the server's clock would hide what comes: everything is asked for, and said so."""
     store = MemoryStore()
@@ -660,7 +678,7 @@ class TestFailures:
         assert in_virtual_time(main) == 300.0
 
     def test_outage_is_logged_when_it_begins_and_ends(self, caplog):
-        """Logs tell changes of state, never ticks: a day with 200 failures is four records."""
+        """Logs tell changes of state, never ticks: a day with 200 failures in two outages is five records."""
         caplog.set_level(logging.DEBUG, logger="greenapi_async")
         events = []
 

@@ -1,0 +1,120 @@
+"""A year of polling with everything that happens in one: nothing lost, nothing twice, and no more kept than needed."""
+
+import random
+import sqlite3
+from contextlib import closing
+
+import anyio
+import attrs
+import pytest
+
+from greenapi_async import MemoryStore, SQLiteStore, TextStatus, TransportError
+from greenapi_async._tick import Answer
+from greenapi_async._window import Ladder
+from greenapi_async.poller import StatusPoller
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+EPOCH = 1_800_000_000.0
+INTERVAL = 2 * HOUR
+A_DAY = 20
+
+
+class Year:
+    """A server, its outages, and a consumer that is restarted now and then, sometimes in the middle."""
+
+    def __init__(self, store_of):
+        self.dice = random.Random(365)
+        self.store_of = store_of
+        self.now = EPOCH
+        self.arrivals = sorted(self._arrivals(), key=lambda arrival: arrival.at)
+        self.outages = [
+            (EPOCH + self.dice.uniform(0, 365) * DAY, self.dice.uniform(0, 3) * DAY) for _ in range(25)
+        ]
+        self.handled = []
+        self.sizes = []
+
+    async def play(self):
+        poller = self._poller()
+        while self.now < EPOCH + 370 * DAY:
+            self.now += INTERVAL * self.dice.uniform(0.9, 1.1)
+            try:
+                batch = await poller.poll_once()
+            except TransportError:
+                continue
+
+            crashes = self.dice.random() < 0.02
+            if not crashes:
+                await batch.commit()
+                self.handled += [status.id_message for status in batch.statuses]
+            if crashes or self.dice.random() < 0.02:
+                await poller._store.aclose()
+                poller = self._poller()
+                self.sizes.append(await size_of(poller._store))
+
+        await poller._store.aclose()
+
+    def most_in(self, days):
+        """Return the largest number of statuses that show up within so many days."""
+        times = [arrival.at for arrival in self.arrivals]
+        return max(sum(start <= at <= start + days * DAY for at in times) for start in times[::A_DAY])
+
+    async def _ask(self, minutes):
+        if any(began <= self.now < began + length for began, length in self.outages):
+            raise TransportError("an outage")
+
+        since = self.now - 60 * min(minutes, 43_200)
+        shown = [
+            TextStatus(id_message=arrival.id_message, timestamp=arrival.timestamp, chat_id="1@c.us")
+            for arrival in self.arrivals
+            if arrival.at <= self.now and arrival.timestamp >= since
+        ]
+        return Answer(statuses=shown, date=float(int(self.now)), cached=False, duration=0.5)
+
+    def _poller(self):
+        return StatusPoller(
+            self._ask,
+            scope="1",
+            store=self.store_of(),
+            ladder=Ladder(interval=INTERVAL),
+            delivery="at-least-once",
+            on_event=None,
+            clock=lambda: self.now,
+        )
+
+    def _arrivals(self):
+        for number in range(365 * A_DAY):
+            at = EPOCH + self.dice.uniform(0, 365) * DAY
+            late = self.dice.choice([0.0, 0.0, 0.0, self.dice.uniform(0, 23) * HOUR])
+            yield Arrival(at=at, timestamp=int(at - late), id_message=f"{number:032X}")
+
+
+@attrs.frozen(kw_only=True)
+class Arrival:
+    at: float
+    timestamp: int
+    id_message: str
+
+
+async def size_of(store):
+    """Return how many ids a store keeps."""
+    if isinstance(store, MemoryStore):
+        return len(store._first_seen.get("1", {}))
+
+    with closing(sqlite3.connect(store.path)) as database:
+        return database.execute("SELECT count(*) FROM seen").fetchone()[0]
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_year_loses_nothing_and_keeps_a_month(tmp_path, kind):
+    """Outages of days, late statuses, restarts: every status once, and 31 days of ids."""
+    path = tmp_path / "seen.db"
+    memory = MemoryStore()
+    year = Year((lambda: memory) if kind == "memory" else (lambda: SQLiteStore(path)))
+
+    anyio.run(year.play)
+
+    assert sorted(year.handled) == sorted(arrival.id_message for arrival in year.arrivals)
+    assert max(year.sizes) <= year.most_in(days=31 + 3)
+    if kind == "file":
+        assert path.stat().st_size < 4 * 60 * year.most_in(days=31)
