@@ -43,6 +43,14 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def endurance(session: nox.Session) -> None:
+    """Kill a poller 200 times, and let one run for ten minutes."""
+    install(session, "tests")
+    session.run("python", "tests/killed.py", "200")
+    session.run("python", "tests/soak.py", "10")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
