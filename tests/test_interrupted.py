@@ -61,12 +61,12 @@ async def played(cancelled, directory, delivery):
             path = directory / f"{n}.db"
             reached = await cancelled(n, handle_two(api, path, handled, delivery))
             outcomes.append((handled, await left_in(api, path)))
-            gc.collect()
             open_files = open_files or descriptors()
             if not reached:
                 break
 
         await anyio.wait_all_tasks_blocked()
+        gc.collect()
         assert descriptors() <= open_files
         assert len(outcomes) > 20
         return posted, outcomes

@@ -16,8 +16,8 @@ from greenapi_async.poller import StatusPoller
 HOUR = 3600.0
 DAY = 24 * HOUR
 EPOCH = 1_800_000_000.0
-INTERVAL = 2 * HOUR
-A_DAY = 20
+INTERVAL = 3 * HOUR
+A_DAY = 12
 
 
 class Year:
