@@ -56,9 +56,11 @@ class TestSQLiteStoreOnTrio(TestSQLiteStore):
 
 class Overwrites(MemoryStore):
     async def record(self, scope, ids, checkpoint, now):
-        self._first_seen.setdefault(scope, {}).update(dict.fromkeys(ids, now))
-        if checkpoint is not None:
-            self._checkpoints[scope] = checkpoint
+        ids = list(ids)
+        await super().record(scope, ids, checkpoint, now)
+        for number, id_ in enumerate(self._seen[scope].ids):
+            if id_ in ids:
+                self._seen[scope].times[number] = now
 
 
 class KnowsOneInstance(MemoryStore):

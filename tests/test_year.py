@@ -99,7 +99,7 @@ class Arrival:
 async def size_of(store):
     """Return how many ids a store keeps."""
     if isinstance(store, MemoryStore):
-        return len(store._first_seen.get("1", {}))
+        return len(store._seen["1"].ids)
 
     with closing(sqlite3.connect(store.path)) as database:
         return database.execute("SELECT count(*) FROM seen").fetchone()[0]

@@ -1,15 +1,18 @@
 """A store that lives as long as the process."""
 
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable
+from itertools import compress, repeat
 
 from greenapi_async.stores.base import Checkpoint
 
 
 class MemoryStore:
-    """Keeps everything in dictionaries; a restart begins anew."""
+    """Keeps everything in memory, some 130 bytes for each id; a restart begins anew."""
 
     def __init__(self) -> None:
-        self._first_seen: dict[str, dict[str, float]] = {}
+        self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
         self._checkpoints: dict[str, Checkpoint] = {}
 
     async def load(self, scope: str) -> Checkpoint | None:
@@ -18,21 +21,37 @@ class MemoryStore:
 
     async def unseen(self, scope: str, ids: Iterable[str]) -> set[str]:
         """Return those of the ids that were never recorded."""
-        return set(ids) - self._first_seen.get(scope, {}).keys()
+        return set(ids) - self._seen[scope].ids.keys()
 
     async def record(self, scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
         """Keep the ids and the checkpoint."""
-        first_seen = self._first_seen.setdefault(scope, {})
-        for id_ in ids:
-            first_seen.setdefault(id_, now)
-
+        self._seen[scope].add(ids, now)
         if checkpoint is not None:
             self._checkpoints[scope] = checkpoint
 
     async def forget(self, scope: str, before: float) -> None:
         """Drop the ids first seen before that server time."""
-        first_seen = self._first_seen.get(scope, {})
-        self._first_seen[scope] = {id_: seen for id_, seen in first_seen.items() if seen >= before}
+        self._seen[scope].drop(before)
 
     async def aclose(self) -> None:
         """Do nothing: the memory can be used by the next poller."""
+
+
+class _Seen:
+    """Ids in the order in which they came, and the times beside them, without an object for each."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, None] = {}
+        self.times = array("d")
+
+    def add(self, ids: Iterable[str], now: float) -> None:
+        self.ids.update(dict.fromkeys(ids))
+        self.times.extend(repeat(now, len(self.ids) - len(self.times)))
+
+    def drop(self, before: float) -> None:
+        if min(self.times, default=before) >= before:
+            return
+
+        kept = [time >= before for time in self.times]
+        self.ids = dict.fromkeys(compress(self.ids, kept))
+        self.times = array("d", compress(self.times, kept))
