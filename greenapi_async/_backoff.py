@@ -36,7 +36,7 @@ _RULES = {
     (GreenApiError, False): _Rule(gives_up="refused"),
     # A broken answer does not heal in seconds, and may be megabytes.
     (DecodeError, True): _Rule(longest=300.0),
-    (RateLimitedError, True): _Rule(shortest=2.0),
+    (RateLimitedError, True): _Rule(shortest=2.0, longest=2.0),
     # Somebody has to find the phone and scan the QR code.
     (InstanceNotReadyError, False): _Rule(shortest=300.0, longest=300.0),
     (ClientClosedError, False): _Rule(gives_up="at once"),

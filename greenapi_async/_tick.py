@@ -77,7 +77,7 @@ class Questioner:
         if kept is None:
             self.ladder = attrs.evolve(self.ladder, waited=self._waited())
 
-        marks = None if kept is None else kept.marks
+        marks = None if kept is None else _window.fitted(kept.marks)
         now = self.server_now()
 
         for _ in range(_MOST_QUESTIONS):

@@ -25,7 +25,7 @@ Start: TypeAlias = timedelta | datetime | Literal["now"] | None
 
 
 # Each rung looks back a span, as often as the span before it is long: so nothing waits longer than it was late.
-SPANS = (15 * 60.0, 150 * 60.0, 25 * 3600.0)
+SPANS = (10 * 60.0, 50 * 60.0, 250 * 60.0, 25 * 3600.0)
 _EVERY = (0.0, *SPANS[:-1])
 DEEPEST = len(SPANS) - 1
 
@@ -156,6 +156,11 @@ class Ladder:
             return start.timestamp()
 
         return now - self.waited - start.total_seconds()
+
+
+def fitted(marks: Marks) -> Marks:
+    """Return marks for this ladder, where those that were kept are of one with other rungs."""
+    return marks if len(marks) == len(SPANS) else (min(marks),) * len(SPANS)
 
 
 def from_the_future(marks: Marks | None, reading: Reading) -> bool:

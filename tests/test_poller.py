@@ -721,7 +721,7 @@ class TestFailures:
         in_virtual_time(main)
         assert [event for event in events if isinstance(event, Polled)] == [
             Polled(1512, 1, 1, 0.0),
-            Polled(18, 2, 1, 0.0),
+            Polled(13, 2, 1, 0.0),
         ]
 
     def test_day_of_polls_every_minute(self):

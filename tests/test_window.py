@@ -10,12 +10,13 @@ from world import DAY, EPOCH, HOUR, MINUTE, Arrival, History, Spell, World, brok
 
 from greenapi_async import MemoryStore, _window
 from greenapi_async._tick import Questioner
-from greenapi_async._window import Anchor, Ladder, Plan, Reading
+from greenapi_async._window import DEEPEST, Anchor, Ladder, Plan, Reading
 from greenapi_async.poller import StatusPoller
 from greenapi_async.stores import Checkpoint
 
 LATENESS = st.sampled_from(
-    [-20 * HOUR, 0, 1, 14 * MINUTE, 899, 900, 901, 2 * HOUR, 8_999, 9_000, 9_001, 20 * HOUR, DAY, 89_998]
+    [-20 * HOUR, 0, 1, 9 * MINUTE, 20 * HOUR, DAY, 89_998]
+    + [span + more for span in _window.SPANS[:-1] for more in (-1, 0, 1)]
 )
 TIMES = st.floats(min_value=-DAY, max_value=1.5 * DAY)
 OUTAGES = st.builds(Spell, at=st.floats(0, DAY), for_=st.floats(MINUTE, 12 * HOUR))
@@ -29,13 +30,14 @@ NAMED = {
     "nothing special": History(arrivals=FEW, interval=MINUTE),
     "as late as the rungs are long": History(
         arrivals=tuple(
-            Arrival(at=n * 1733.0, late=late) for n, late in enumerate([899, 901, 8_999, 9_001, 89_998] * 12)
+            Arrival(at=n * 1633.0, late=late)
+            for n, late in enumerate([599, 601, 2_999, 3_001, 14_999, 15_001, 89_998] * 9)
         ),
         rounding="narrow",
     ),
-    "a stream as late as can be": History(arrivals=AS_LATE_AS_CAN_BE, rounding="narrow", interval=203.0),
+    "a stream as late as can be": History(arrivals=AS_LATE_AS_CAN_BE, rounding="narrow", interval=250.0),
     "a stream just later than the quick rung sees": History(
-        arrivals=tuple(Arrival(at=n * 61.0, late=1050) for n in range(500)), interval=400.0, length=DAY
+        arrivals=tuple(Arrival(at=n * 61.0, late=720) for n in range(500)), interval=270.0, length=DAY
     ),
     "answers that take long": History(
         arrivals=AS_LATE_AS_CAN_BE, durations=(50.0, 0.1, 40.0, 0.1), rounding="narrow", interval=297.0
@@ -111,7 +113,7 @@ def test_first_question_reaches_beyond_the_deepest_rung():
     """No later question may bring what the first one left out, so the first overshoots."""
     plan = Ladder(interval=60.0).ask(None, EPOCH)
 
-    assert plan == Plan(rung=2, minutes=25 * 60 + 12)
+    assert plan == Plan(rung=DEEPEST, minutes=25 * 60 + 12)
 
 
 @pytest.mark.parametrize(
@@ -128,21 +130,21 @@ def test_first_question_reaches_back_to_the_start(start, hours):
     """`start` widens the first question and never narrows it."""
     plan = Ladder(interval=60.0, start=start).ask(None, EPOCH)
 
-    assert plan == Plan(rung=2, minutes=hours * 60 + 12)
+    assert plan == Plan(rung=DEEPEST, minutes=hours * 60 + 12)
 
 
 def test_three_days_down_means_three_days_and_a_deepest_rung():
     """`minutes` counts from the last complete answer, not from the last question."""
     mark = EPOCH - 3 * DAY
 
-    plan = Ladder(interval=60.0).ask((mark, mark, mark), EPOCH)
+    plan = Ladder(interval=60.0).ask((mark,) * 4, EPOCH)
 
-    assert plan == Plan(rung=2, minutes=(72 + 25) * 60 + 2)
+    assert plan == Plan(rung=DEEPEST, minutes=(72 + 25) * 60 + 2)
 
 
 def test_no_question_asks_for_more_than_the_api_keeps():
     """43,200 minutes are all there is."""
-    plan = Ladder(interval=60.0).ask((0.0, 0.0, 0.0), EPOCH)
+    plan = Ladder(interval=60.0).ask((0.0,) * 4, EPOCH)
 
     assert plan.minutes == 43_200
 
@@ -153,25 +155,25 @@ def test_whole_retention_is_always_enough():
 
     reading = Reading(earliest=EPOCH, latest=EPOCH)
 
-    assert ladder.judge(Plan(rung=2, minutes=43_200), (0.0, 0.0, 0.0), reading) == "fits"
+    assert ladder.judge(Plan(rung=DEEPEST, minutes=43_200), (0.0,) * 4, reading) == "fits"
 
 
 def test_answer_moves_its_own_rung_and_the_quicker_ones():
     """A narrow answer says nothing of what the deeper rungs look for."""
     reading = Reading(earliest=100.0, latest=101.0)
 
-    marks = Ladder(interval=60.0).record(Plan(rung=1, minutes=170), (50.0, 40.0, 30.0), reading)
+    marks = Ladder(interval=60.0).record(Plan(rung=1, minutes=70), (50.0, 40.0, 30.0, 20.0), reading)
 
-    assert marks == (100.0, 100.0, 30.0)
+    assert marks == (100.0, 100.0, 30.0, 20.0)
 
 
 @pytest.mark.parametrize(
     ("latest", "minutes", "verdict"),
     [
-        (1000.0, 17, "fits"),
-        (1000.0, 16, "too narrow"),
-        (1000.0, 27, "fits"),
-        (1000.0, 28, "too wide"),
+        (1000.0, 12, "fits"),
+        (1000.0, 11, "too narrow"),
+        (1000.0, 22, "fits"),
+        (1000.0, 23, "too wide"),
         (959.0, 1, "backwards"),
     ],
 )
@@ -179,18 +181,24 @@ def test_question_is_judged_by_the_answers_own_time(latest, minutes, verdict):
     """Whatever the clocks here showed when the question was asked."""
     reading = Reading(earliest=latest - 1, latest=latest)
 
-    assert Ladder(interval=60.0).judge(Plan(rung=0, minutes=minutes), (960.0,) * 3, reading) == verdict
+    assert Ladder(interval=60.0).judge(Plan(rung=0, minutes=minutes), (960.0,) * 4, reading) == verdict
+
+
+def test_marks_of_another_ladder_are_fitted_to_this_one():
+    """A version with other rungs left them: what the lowest says holds for every rung."""
+    assert _window.fitted((500.0, 400.0, 300.0)) == (300.0,) * 4
+    assert _window.fitted((4.0, 3.0, 2.0, 1.0)) == (4.0, 3.0, 2.0, 1.0)
 
 
 def test_no_mark_ever_moves_back():
     """A `Date` a little behind the last one cannot take back what was covered."""
-    marks = (500.0, 400.0, 300.0)
+    marks = (500.0, 400.0, 300.0, 200.0)
 
     moved = Ladder(interval=60.0).record(
         Plan(rung=1, minutes=9), marks, Reading(earliest=450.0, latest=501.0)
     )
 
-    assert moved == (500.0, 450.0, 300.0)
+    assert moved == (500.0, 450.0, 300.0, 200.0)
 
 
 def test_reading_allows_for_the_answers_duration_and_whole_seconds():
@@ -219,8 +227,8 @@ def test_gap_is_what_expired_between_the_mark_and_the_retention():
     """The API keeps 30 days; what came before that and after the last mark may never have been seen."""
     reading = Reading(earliest=EPOCH, latest=EPOCH)
 
-    assert _window.gap((EPOCH - 29 * DAY,) * 3, reading) is None
-    assert _window.gap((EPOCH - 33 * DAY,) * 3, reading) == (EPOCH - 33 * DAY, EPOCH - 30 * DAY)
+    assert _window.gap((EPOCH - 29 * DAY,) * 4, reading) is None
+    assert _window.gap((EPOCH - 33 * DAY,) * 4, reading) == (EPOCH - 33 * DAY, EPOCH - 30 * DAY)
     assert _window.gap(None, reading) is None
 
 
@@ -243,8 +251,8 @@ def test_any_history(history):
     assert broken_promises(history, world) == []
 
 
-def _everything_in_sixteen_minutes(monkeypatch):
-    monkeypatch.setattr(Ladder, "ask", lambda *_, **__: Plan(rung=0, minutes=16))
+def _everything_in_eleven_minutes(monkeypatch):
+    monkeypatch.setattr(Ladder, "ask", lambda *_, **__: Plan(rung=0, minutes=11))
     monkeypatch.setattr(Ladder, "judge", lambda *_: "fits")
 
 
@@ -260,7 +268,7 @@ def _mark_from_timestamp(monkeypatch):
         newest = max(
             (status.timestamp for status in ticked.statuses), default=kept.marks[0] if kept else EPOCH
         )
-        return attrs.evolve(ticked, checkpoint=Checkpoint(marks=(newest,) * 3))
+        return attrs.evolve(ticked, checkpoint=Checkpoint(marks=(newest,) * 4))
 
     monkeypatch.setattr(Questioner, "tick", tick_by_timestamp)
 
@@ -281,8 +289,7 @@ def _lru_memory(monkeypatch):
     class Lru(MemoryStore):
         async def record(self, scope, ids, checkpoint, now):
             await super().record(scope, ids, checkpoint, now)
-            newest = list(self._first_seen[scope].items())[-20:]
-            self._first_seen[scope] = dict(newest)
+            await self.forget(scope, [0.0, *self._seen[scope].times][-20:][0])
 
     return Lru
 
@@ -302,7 +309,7 @@ def _quick_rung_only(monkeypatch):
 
 
 def _every_answer_moves_all_marks(monkeypatch):
-    monkeypatch.setattr(Ladder, "record", lambda _, __, ___, reading: (reading.earliest,) * 3)
+    monkeypatch.setattr(Ladder, "record", lambda _, __, ___, reading: (reading.earliest,) * 4)
 
 
 def _silence_is_an_answer(monkeypatch):
@@ -341,7 +348,7 @@ def _mark_from_the_wall_clock(monkeypatch):
 
 
 MUTANTS = {
-    _everything_in_sixteen_minutes: "nothing special",
+    _everything_in_eleven_minutes: "nothing special",
     _no_verification: "suspended while the clock was set back",
     _mark_from_timestamp: "dated in the future",
     _mark_before_recording: "a day's outage, and a crash in the middle of what came then",

@@ -11,7 +11,7 @@ import attrs
 import trio
 import trio.testing
 
-from greenapi_async import MemoryStore, TextStatus, TransportError
+from greenapi_async import MemoryStore, TextStatus, TransportError, _window
 from greenapi_async._tick import Answer
 from greenapi_async._window import Ladder
 from greenapi_async.poller import StatusPoller
@@ -188,7 +188,7 @@ def broken_promises(history, world):
         deadline = max(arrival.at, 0.0) + waits + busy
         if history.settled:
             # Trouble makes everything late; what it held up comes with the deepest rung's next question.
-            deadline = max(deadline, history.settled + 2.5 * HOUR + history.interval + busy)
+            deadline = max(deadline, history.settled + _window.SPANS[-2] + history.interval + busy)
 
         if not times and deadline < history.length:
             broken.append(f"lost: {arrival}")
