@@ -91,6 +91,14 @@ class Journal:
         """Take note of statuses that were recorded as handled."""
         self._change(delivered=self.health.delivered + count)
 
+    def gave_up(self, error: GreenApiError) -> None:
+        """Take note of the failure that ends polling, and tell of it."""
+        if self.health.last_error is not error:
+            self.failed(error)
+
+        self.stopped()
+        self.waits(None)
+
     def stopped(self) -> None:
         """Take note of the end."""
         self._change(state="stopped")

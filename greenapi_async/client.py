@@ -199,14 +199,19 @@ class AsyncStatusesClient:
             delivery=delivery,
             on_event=on_event,
             clock=self._clock,
+            check_open=self._check_open,
         )
 
     async def aclose(self) -> None:
         """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
         self._closed = True
-        if self._is_first:
-            await self._http.aclose()
-            with anyio.CancelScope(shield=True):
+        if not self._is_first:
+            return
+
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._http.aclose()
+            finally:
                 for store in self._stores.values():
                     await store.aclose()
 

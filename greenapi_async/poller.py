@@ -69,7 +69,9 @@ class StatusPoller:
         delivery: Delivery,
         on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
+        check_open: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check_open = check_open
         self._scope = scope
         self._store = store
         self._interval = ladder.interval
@@ -97,7 +99,7 @@ class StatusPoller:
         return self
 
     async def __anext__(self) -> Status:
-        with self._alone():
+        with self._iterating():
             await self._record_yielded()
             await self._fill_queue()
             [status] = await self._take(1)
@@ -109,6 +111,8 @@ class StatusPoller:
 
     async def poll_once(self) -> Batch:
         """Ask once, without waiting, for a scheduler that owns the loop. State lives in the store alone.
+
+        Nothing is recorded before `Batch.commit`, whatever the poller's delivery.
 
         Raises:
             GreenApiError: whatever went wrong; when to ask again is the scheduler's to decide.
@@ -155,19 +159,32 @@ class StatusPoller:
         if self._ended:
             raise RuntimeError("this poller's `async with` block has ended: make a new poller")
 
+        self._check_open()
         self._busy = True
         try:
             yield
         finally:
             self._busy = False
 
-    async def _next_batch(self) -> list[Status]:
+    @contextmanager
+    def _iterating(self) -> Iterator[None]:
         with self._alone():
+            try:
+                yield
+            except GreenApiError as error:
+                self._journal.gave_up(error)
+                raise
+
+    async def _next_batch(self) -> list[Status]:
+        with self._iterating():
             await self._record_yielded()
             await self._fill_queue()
             return await self._take(len(self._queue))
 
     def _put_back(self) -> None:
+        if self._busy:
+            return  # The second to ask is refused when it asks for the next.
+
         self._queue.extendleft(reversed(self._yielded))
         self._yielded = ()
 
@@ -220,8 +237,6 @@ class StatusPoller:
         self._journal.failed(error)
 
         if _backoff.is_final(error, refusals=self._journal.refusals, succeeded=succeeded):
-            self._journal.stopped()
-            self._journal.waits(None)
             raise error
 
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing.
@@ -230,6 +245,7 @@ class StatusPoller:
         return seconds
 
     async def _poll(self) -> Batch:
+        self._check_open()
         kept = await self._store.load(self._scope)
         tick = await self._questioner.tick(kept)
         # Another process may have begun meanwhile, and what it does not know yet is new.

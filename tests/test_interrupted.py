@@ -60,6 +60,7 @@ async def played(cancelled, directory, delivery):
             handled = []
             path = directory / f"{n}.db"
             reached = await cancelled(n, handle_two(api, path, handled, delivery))
+            assert cancelled is cancelled_by_asyncio or {path} >= set(directory.glob(f"{n}.db*"))
             outcomes.append((handled, await left_in(api, path)))
             open_files = open_files or descriptors()
             if not reached:

@@ -374,6 +374,56 @@ async def test_store_failure_raises_at_once(method):
         await take(poller, 2)
 
     assert poller.health.state == "stopped"
+    assert type(poller.health.last_error) is StoreError
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
+async def test_store_that_fails_later_is_seen_in_health(delivery):
+    """A disk that fills up stops the bot, and whoever asks for its health has to learn of it."""
+    store, events = MemoryStore(), []
+    poller = poller_of(FakeApi(answer("a", "b")), store=store, delivery=delivery, on_event=events.append)
+    await anext(poller)
+
+    store.record = BrokenStore("record").record
+    with pytest.raises(StoreError):
+        await anext(poller)
+
+    assert (poller.health.state, poller.health.consecutive_failures) == ("stopped", 1)
+    assert type(events[-1]) is PollFailed
+
+
+async def test_at_most_once_moves_the_marks_with_the_last_of_an_answer():
+    """What was not handed out yet is not covered."""
+    store = MemoryStore()
+    poller = poller_of(FakeApi(answer("a", "b")), store=store, delivery="at-most-once")
+
+    await anext(poller)
+    after_one = await store.load("1101000001")
+    await anext(poller)
+    after_all = await store.load("1101000001")
+
+    assert after_one.catching_up
+    assert not after_all.catching_up
+
+
+async def test_refused_second_loop_repeats_nothing():
+    """Who begins a second loop while the first waits is refused, and what the first handled stays so."""
+    api = FakeApi(answer("a"), answer("b"))
+    poller = poller_of(api, interval=0.01)
+    assert await anext(poller) == text("a")
+
+    async with anyio.create_task_group() as tasks:
+        seen = []
+
+        async def go_on():
+            seen.append((await anext(poller)).id_message)
+
+        tasks.start_soon(go_on)
+        await anyio.lowlevel.checkpoint()
+        with pytest.raises(RuntimeError):
+            await anext(aiter(poller))
+
+    assert seen == ["b"]
 
 
 async def test_cached_and_silent_answers_deliver_but_move_no_mark():

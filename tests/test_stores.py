@@ -1,11 +1,14 @@
 """Every store keeps the same promises; SQLiteStore keeps them in a file, and says what is wrong with one."""
 
 import math
+import os
 import sqlite3
 import stat
 import sys
+from contextlib import suppress
 
 import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import Phase, settings
 
@@ -193,6 +196,17 @@ def _text(path):
     path.write_text("shopping list\n" * 100, encoding="utf-8")
 
 
+def _one_byte(path):
+    path.write_bytes(b"x")
+
+
+def _bad_marks(path):
+    anyio.run(_fill, path)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE checkpoint SET marks = 'nan'")
+    database.close()
+
+
 def _damaged(path):
     anyio.run(_fill, path)
     content = bytearray(path.read_bytes())
@@ -223,7 +237,9 @@ async def _fill(path):
     ("spoil", "says"),
     [
         (_text, "is no SQLite database; it was left as it is: give another path"),
+        (_one_byte, "is no SQLite database; it was left as it is: give another path"),
         (_damaged, "is damaged; it was left as it is"),
+        (_bad_marks, "is damaged; it was left as it is"),
         (_foreign, "belongs to another program: give another path"),
         (_newer, "has format 2, and this version of greenapi_async knows format 1: install a newer one"),
     ],
@@ -238,7 +254,7 @@ def test_file_of_something_else_is_refused_and_left_alone(path, spoil, says, bac
         store = SQLiteStore(path)
         try:
             with pytest.raises(StoreError, match=says):
-                await store.record("1", ["a"], MARKS, 5.0)
+                await store.load("1")
         finally:
             await store.aclose()
 
@@ -318,6 +334,74 @@ async def test_locked_file_is_told(path, connect):
 
     holder.close()
     await store.record("1", ["a"], MARKS, 5.0)
+    await store.aclose()
+
+
+@pytest.mark.anyio
+async def test_ids_are_not_kept_without_their_checkpoint(path):
+    """Both or neither: marks that fail take the ids along."""
+    await _fill(path)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TRIGGER no BEFORE INSERT ON checkpoint BEGIN SELECT RAISE(ABORT, 'no'); END")
+    database.close()
+
+    store = SQLiteStore(path)
+    with pytest.raises(StoreError):
+        await store.record("1", ["a"], MARKS, 5.0)
+
+    assert await store.unseen("1", ["a"]) == {"a"}
+    await store.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("replace", [False, True])
+async def test_file_that_is_gone_is_told(path, replace):
+    """What is written to a deleted file is lost with the process, and another one's file is not ours."""
+    store = SQLiteStore(path)
+    await store.record("1", ["a"], MARKS, 5.0)
+
+    path.unlink()
+    if replace:
+        path.touch()
+
+    with pytest.raises(StoreError, match="replaced while it was open" if replace else "No such file"):
+        await store.record("1", ["b"], None, 5.0)
+    await store.aclose()
+
+
+def test_store_of_before_a_fork_is_refused(path):
+    """SQLite's locks do not survive a fork, and what two processes write over one connection is lost."""
+    store = SQLiteStore(path)
+    anyio.run(store.record, "1", ["a"], MARKS, 5.0)
+
+    child = os.fork()
+    if child == 0:
+        with suppress(StoreError):
+            store._do(lambda _: os._exit(1))
+        store._close()
+        os._exit(0)
+
+    assert os.waitpid(child, 0)[1] == 0
+    anyio.run(store.record, "1", ["b"], None, 5.0)
+    anyio.run(store.aclose)
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_a_locked_file_takes_one_thread(path):
+    """A program has forty threads in all, and sixty instances on one file may not take them."""
+    store = SQLiteStore(path)
+    await store.load("1")
+    holder = sqlite3.connect(path, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(60):
+            tasks.start_soon(store.record, "1", [str(number)], None, 5.0)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            await anyio.to_thread.run_sync(holder.close)
+
+    assert await store.unseen("1", map(str, range(60))) == set()
     await store.aclose()
 
 
@@ -407,6 +491,36 @@ async def test_client_opens_a_path_and_closes_it(path, many_questions):
 
     assert [to_dict(status) for status in (*before, after)] == [first, second, third]
     assert [file.name for file in path.parent.iterdir()] == ["seen.db"]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("nothing_left_to_collect")
+async def test_cancelled_client_closes_its_file(path, many_questions):
+    """Cancellation is how a bot is stopped: the file is whole and alone afterwards."""
+    async with many_questions as api:
+        api.post("text")
+        with anyio.CancelScope() as scope:
+            async with AsyncStatusesClient(api.id_instance, api.token, api_url=api.url) as client:
+                async for _ in client.poll(store=path):
+                    scope.cancel()
+
+        assert scope.cancelled_caught
+        assert [file.name for file in path.parent.iterdir()] == ["seen.db"]
+
+
+@pytest.mark.anyio
+async def test_poller_of_a_closed_client_says_so(path, many_questions):
+    """The store was closed with its client, but it is the client that somebody has to make anew."""
+    async with many_questions as api:
+        api.post("text")
+        client = AsyncStatusesClient(api.id_instance, api.token, api_url=api.url)
+        poller = client.poll(store=path)
+        await anext(poller)
+
+        await client.aclose()
+
+        with pytest.raises(ClientClosedError):
+            await anext(poller)
 
 
 @pytest.mark.anyio

@@ -174,7 +174,9 @@ _POOL = {"a", "b", "\ud800"}
 _IDS = st.lists(st.sampled_from(sorted(_POOL)), min_size=1, max_size=3)
 _TIMES = st.sampled_from([1.0, 1.5, 1_800_000_000.25])
 _CHECKPOINTS = st.builds(
-    Checkpoint, marks=st.tuples(*[st.floats(allow_nan=False)] * 3), catching_up=st.booleans()
+    Checkpoint,
+    marks=st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3),
+    catching_up=st.booleans(),
 )
 
 

@@ -1,5 +1,6 @@
 """A store in one SQLite file, which several processes may share."""
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -7,7 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 
 from greenapi_async.errors import ConfigurationError, StoreError
 from greenapi_async.stores.base import Checkpoint
@@ -30,7 +33,7 @@ _SCHEMA: Final = (
 _PATIENCE: Final = 30.0
 _PROBLEMS: Final = {
     "SQLITE_BUSY": f"was locked by another program for {_PATIENCE:.0f} seconds",
-    "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file in a directory that can be written",
+    "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file, who owns it, and what its directory permits",
     "SQLITE_CORRUPT": "is damaged; it was left as it is: restore a copy, or give another path",
     "SQLITE_FULL": "cannot grow, because the disk is full: free some space",
     "SQLITE_NOTADB": "is no SQLite database; it was left as it is: give another path",
@@ -60,9 +63,12 @@ class SQLiteStore:
         if os.fspath(path) in {"", ":memory:"}:
             raise ConfigurationError("path must name a file: MemoryStore is the one that lives in memory")
 
-        self.path: Final = Path(path).resolve()
+        self.path: Final = Path(path).absolute()
+        self._turn: RunVar[anyio.CapacityLimiter] = RunVar("the store's turn")
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._database: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
         self._closed = False
 
     async def load(self, scope: str) -> Checkpoint | None:
@@ -71,7 +77,7 @@ class SQLiteStore:
         def work(database: "sqlite3.Connection") -> Checkpoint | None:
             found = database.execute("SELECT marks, catching_up FROM checkpoint WHERE scope = ?", [scope])
             for marks, catching_up in found:
-                return Checkpoint(marks=tuple(map(float, marks.split())), catching_up=bool(catching_up))
+                return Checkpoint(marks=_numbers(marks), catching_up=bool(catching_up))
 
             return None
 
@@ -119,10 +125,22 @@ class SQLiteStore:
         return f"<SQLiteStore at {self.path}>"
 
     async def _in_thread(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
-        return await anyio.to_thread.run_sync(self._do, work)
+        return await anyio.to_thread.run_sync(self._do, work, limiter=self._limiter())
+
+    def _limiter(self) -> anyio.CapacityLimiter:
+        """Return the limiter of this event loop: who waits for a locked file takes no thread of the program's."""
+        limiter = self._turn.get(None)
+        if limiter is None:
+            limiter = anyio.CapacityLimiter(1)
+            self._turn.set(limiter)
+
+        return limiter
 
     def _do(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
         import sqlite3
+
+        if os.getpid() != self._process:
+            raise StoreError(f"the store at {self.path} was made before a fork: make one in each process")
 
         with self._lock:
             try:
@@ -135,6 +153,9 @@ class SQLiteStore:
         raise StoreError(f"the file {self.path} {problem}")
 
     def _close(self) -> None:
+        if os.getpid() != self._process:
+            return  # Closing what a fork inherited would take away the locks of the process that opened it.
+
         with self._lock:
             self._closed = True
             if self._database is not None:
@@ -147,6 +168,10 @@ class SQLiteStore:
 
         if self._database is None:
             self._database = self._open()
+            self._file = self.path.stat()
+
+        if self._file is None or not os.path.samestat(self._file, self.path.stat()):
+            raise StoreError(f"the file {self.path} was replaced while it was open: start again")
 
         return self._database
 
@@ -155,6 +180,9 @@ class SQLiteStore:
 
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+        if self.path.stat().st_size == 1:  # SQLite would take it for an empty file.
+            raise StoreError(f"the file {self.path} {_PROBLEMS['SQLITE_NOTADB']}")
 
         database = sqlite3.connect(
             self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -195,6 +223,14 @@ def _number(database: "sqlite3.Connection", question: str) -> int:
     return int(number)
 
 
+def _numbers(marks: str) -> tuple[float, ...]:
+    numbers = tuple(map(float, marks.split()))
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"no marks: {marks!r}")
+
+    return numbers
+
+
 def _blob(id_: str) -> bytes:
     # The API's JSON can hold half a surrogate pair, which SQLite's texts cannot.
     return id_.encode("utf-8", "surrogatepass")
@@ -202,4 +238,7 @@ def _blob(id_: str) -> bytes:
 
 def _problem(error: Exception) -> str:
     name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+    if isinstance(error, ValueError):
+        name = "SQLITE_CORRUPT"
+
     return _PROBLEMS.get(name, f"failed: {error}")
