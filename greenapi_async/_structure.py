@@ -1,33 +1,23 @@
 """The converter: the wire's objects to attrs classes and back, strictly, in the API's own spelling."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
-
-from greenapi_async.models import (
-    AudioStatus,
-    DeletedStatus,
-    ExtendedTextMessage,
-    ImageStatus,
-    Status,
-    TextStatus,
-    VideoStatus,
+from cattrs.gen import (
+    make_dict_structure_fn,
+    make_dict_structure_fn_from_attrs,
+    make_dict_unstructure_fn,
+    override,
 )
 
-MODELS: Final[dict[str, type[Status]]] = {
-    "extendedTextMessage": TextStatus,
-    "imageMessage": ImageStatus,
-    "videoMessage": VideoStatus,
-    "audioMessage": AudioStatus,
-    "deletedMessage": DeletedStatus,
-}
+from greenapi_async._items import LAST_SECOND, MODEL_OF, MODELS, values_of
+from greenapi_async.models import ExtendedTextMessage, Status
+
 _TYPE_MESSAGES = {model.kind: type_message for type_message, model in MODELS.items()}
 _Model = TypeVar("_Model", bound=attrs.AttrsInstance)
-_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, where datetime ends; milliseconds lie far beyond.
 
 
 def read(obj: Mapping[str, Any], type_message: str) -> Status:
@@ -38,6 +28,12 @@ def read(obj: Mapping[str, Any], type_message: str) -> Status:
         ValueError: a field is not what the API documents.
     """
     return _readers(detailed=False)[type_message](obj, None)
+
+
+def read_items(items: Iterable[Any]) -> Iterator[Status]:
+    """Yield the statuses of typed items, which need no more checks."""
+    readers = _item_readers()
+    return (readers[type(item)](item, None) for item in items)
 
 
 def explain(obj: Mapping[str, Any], type_message: str) -> str:
@@ -58,7 +54,7 @@ def write(status: Status) -> dict[str, Any]:
 
 def timestamp(value: Any, _: Any = None) -> int:
     """Return UNIX seconds that `datetime` can show; anything else raises ValueError."""
-    if type(value) is int and 0 <= value <= _LAST_SECOND:
+    if type(value) is int and 0 <= value <= LAST_SECOND:
         return value
 
     raise ValueError(f"expected UNIX seconds from 0 to the year 9999, got {_shape(value)}")
@@ -72,6 +68,17 @@ def _describe(error: BaseException, _: type | None) -> str:
 def _readers(*, detailed: bool) -> dict[str, Callable[[Any, Any], Status]]:
     converter = _converter(detailed=detailed)
     return {type_message: _structuring(model, converter) for type_message, model in MODELS.items()}
+
+
+@functools.cache
+def _item_readers() -> dict[type[Any], Callable[[Any, Any], Status]]:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_structure_hook(str | None, lambda value, _: value or None)
+    structure_look = _structuring_items(ExtendedTextMessage, converter)
+    converter.register_structure_hook(
+        ExtendedTextMessage | None, lambda value, _: None if value is None else structure_look(value, None)
+    )
+    return {item_type: _structuring_items(model, converter) for item_type, model in MODEL_OF.items()}
 
 
 @functools.cache
@@ -116,6 +123,42 @@ def _structuring(model: type[_Model], converter: cattrs.Converter) -> Callable[[
         return attrs.evolve(value, extra=extra) if extra else value  # type: ignore[misc]
 
     return structure_item
+
+
+def _structuring_items(model: type[_Model], converter: cattrs.Converter) -> Callable[[Any, Any], _Model]:
+    """Return a hook that fills a mutable twin and turns it into the model.
+
+    The `__init__` of a frozen attrs class makes a call for every field, which was half of the whole.
+    """
+    fields = [field for field in attrs.fields(model) if field.name != "extra"]
+    required = [field.evolve(default=attrs.NOTHING, kw_only=False) for field in fields]
+    positions: dict[str, Any] = {
+        field.name: override(rename=position)  # type: ignore[arg-type]  # A tuple's keys are its positions.
+        for position, field in enumerate(fields)
+    }
+    fill: Callable[[Any, Any], _Model] = make_dict_structure_fn_from_attrs(
+        required, _twin(model), converter, **positions
+    )
+
+    def structure_item(item: Any, _: Any) -> _Model:
+        value = fill(values_of(item), model)
+        value.__class__ = model
+        return value
+
+    return structure_item
+
+
+def _twin(model: type[_Model]) -> type[_Model]:
+    """Return a mutable class of a model's layout, whose arguments are positional and all required."""
+    arguments = {field.name: attrs.field() for field in attrs.fields(model) if field.name != "extra"}
+    plain: Any = attrs.make_class("Plain", {**arguments, "extra": attrs.field(init=False, factory=dict)})
+    twin = {
+        "__slots__": (),
+        "__init__": plain.__init__,
+        "__setattr__": object.__setattr__,
+        "__delattr__": object.__delattr__,
+    }
+    return type(model.__name__, (model,), twin)
 
 
 def _unstructuring(model: type[Any], converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:

@@ -7,6 +7,7 @@ import attrs
 
 from greenapi_async import _window
 from greenapi_async._journal import Journal
+from greenapi_async._page import Page
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 
@@ -18,13 +19,13 @@ class Answer:
     """What the poller needs of an answer.
 
     Attributes:
-        statuses: oldest first; None where the API sent nothing or `null`, which may be "none" or a hiccup.
+        page: its items; None where the API sent nothing or `null`, which may be "none" or a hiccup.
         date: the server's `Date` in UNIX seconds, or None.
         cached: whether it is older than it looks.
         duration: seconds that it took.
     """
 
-    statuses: Sequence[Status] | None
+    page: Page | None
     date: float | None
     cached: bool
     duration: float
@@ -49,9 +50,13 @@ class Tick:
     gap: tuple[float, float] | None
 
     @property
-    def statuses(self) -> Sequence[Status]:
-        """The statuses that came, new or not."""
-        return self.answer.statuses or ()
+    def keys(self) -> Sequence[str]:
+        """The keys of the statuses that came, new or not."""
+        return () if self.answer.page is None else self.answer.page.keys
+
+    async def statuses(self, wanted: set[str]) -> list[Status]:
+        """Return those of the statuses that are wanted; raises what `Page.statuses` raises."""
+        return [] if self.answer.page is None else await self.answer.page.statuses(wanted)
 
 
 class Questioner:
@@ -100,7 +105,7 @@ class Questioner:
         if timely:
             self._drop_anchor(reading, answer.duration)
 
-        if not timely or answer.statuses is None:
+        if not timely or answer.page is None:
             return Tick(plan=plan, answer=answer, reading=reading, checkpoint=None, gap=None)
 
         checkpoint = Checkpoint(marks=self.ladder.record(plan, marks, reading))

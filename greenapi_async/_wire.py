@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from greenapi_async.errors import DecodeError
 from greenapi_async.models import Status, UnknownStatus
+
+_MOST_ITEMS: Final = 200_000
 
 
 def parse(body: bytes) -> Any:
@@ -34,9 +36,48 @@ def parse(body: bytes) -> Any:
     raise DecodeError(f"the answer is not JSON: {problem}")
 
 
-def structure(items: list[Any]) -> list[Status]:
-    """Return the statuses of an answer's array, oldest first; those of one second in the API's order."""
-    return sorted((from_dict(item) for item in items), key=lambda status: status.timestamp)
+def keys(array: bytes) -> Iterator[str]:
+    """Return the keys of the statuses in a JSON array, in its order.
+
+    Raises:
+        DecodeError: it is not JSON, or holds more items than any account has statuses.
+    """
+    from greenapi_async import _items
+
+    found = _items.read_keys(array)
+    if found is not None:
+        return iter(found)
+
+    return (from_dict(item).key for item in _parse_array(array))
+
+
+def pick(array: bytes, selectors: Sequence[bool]) -> bytes:
+    """Return a JSON array of the selected items, or the array as it is where that is not worth it."""
+    from greenapi_async import _items
+
+    few = sum(selectors) < len(selectors) / 2
+    return (few and _items.pick(array, selectors)) or array
+
+
+def statuses(array: bytes) -> Iterator[Status]:
+    """Return the statuses of a JSON array, in its order.
+
+    Raises:
+        DecodeError: it is not JSON, or holds more items than any account has statuses.
+    """
+    from greenapi_async import _items, _structure
+
+    found = _items.read_items(array)
+    if found is not None:
+        return _structure.read_items(found)
+
+    return map(from_dict, _parse_array(array))
+
+
+def check_count(items: int) -> None:
+    """Raise DecodeError where an answer holds more items than any account has statuses."""
+    if items > _MOST_ITEMS:
+        raise DecodeError(f"the answer holds {items} items, and no account has that many statuses")
 
 
 def from_dict(obj: Any) -> Status:
@@ -50,10 +91,10 @@ def from_dict(obj: Any) -> Status:
     if not _text(obj.get("idMessage")):
         return _unknown(obj, problem="idMessage is missing")
 
-    from greenapi_async import _structure
+    from greenapi_async import _items, _structure
 
     type_message = _text(obj.get("typeMessage"))
-    if type_message not in _structure.MODELS:
+    if type_message not in _items.MODELS:
         return _unknown(obj, problem="unknown typeMessage")
 
     try:
@@ -85,6 +126,12 @@ def loads_object(text: str) -> dict[str, Any]:
         return {}
 
     return value if isinstance(value, dict) else {}
+
+
+def _parse_array(array: bytes) -> list[Any]:
+    items: list[Any] = parse(array)
+    check_count(len(items))
+    return items
 
 
 def _parse_int(digits: str) -> int | str:

@@ -6,19 +6,19 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, get_args
+from typing import TYPE_CHECKING, Final, Self, TypeVar, get_args
 
 import anyio
 
-from greenapi_async import _backoff, _http, _refusals, _wire
+from greenapi_async import _backoff, _http, _page
 from greenapi_async._secret import Secret
 from greenapi_async._tick import Answer
 from greenapi_async._window import Ladder, Start
-from greenapi_async.errors import ClientClosedError, ConfigurationError, DecodeError, GreenApiError
+from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError
 from greenapi_async.events import Event
 from greenapi_async.models import Status
 from greenapi_async.poller import Delivery, StatusPoller
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _DEFAULT_API_URL: Final = "https://api.green-api.com"
 _MAX_BODY: Final = 64 * 1024 * 1024
 _LONGEST_INTERVAL: Final = 86_400
-_MOST_ITEMS: Final = 200_000
+_T = TypeVar("_T")
 
 
 class AsyncStatusesClient:
@@ -141,11 +141,11 @@ class AsyncStatusesClient:
         failures = 0
         while True:
             try:
-                answer = await self._ask(minutes)
+                _, statuses = await self._ask(minutes, _page.read)
             except GreenApiError as error:
                 failure = error
             else:
-                return list(answer.statuses or ())
+                return statuses or []
 
             failures += 1
             wait = _backoff.delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
@@ -192,7 +192,7 @@ class AsyncStatusesClient:
             raise ConfigurationError("on_event must be a plain function of one argument, not an async one")
 
         return StatusPoller(
-            self._ask,
+            self._ask_for_page,
             scope=self._endpoint.id_instance,
             store=self._opened(store),
             ladder=Ladder(interval=interval, start=_checked_start(start)),
@@ -249,33 +249,23 @@ class AsyncStatusesClient:
         if self._closed or self._http.closed:
             raise ClientClosedError("this client is closed: make a new one")
 
-    async def _ask(self, minutes: int | None) -> Answer:
+    async def _ask_for_page(self, minutes: int | None) -> Answer:
+        answer, page = await self._ask(minutes, _page.scan)
+        return Answer(page=page, date=answer.date, cached=answer.cached, duration=answer.duration)
+
+    async def _ask(
+        self, minutes: int | None, decode: Callable[[bytes], Awaitable[_T]]
+    ) -> tuple[_http.Answer, _T]:
         """Ask once; the errors that leave here carry neither bodies nor objects of the HTTP library."""
         self._check_open()
 
         try:
             answer = await self._http.get(self._endpoint, self._gate, minutes)
-            statuses = _decode(answer.body)
+            return answer, await decode(answer.body)
         except GreenApiError as error:
             failure = _http.sealed(error)
-        else:
-            return Answer(statuses=statuses, date=answer.date, cached=answer.cached, duration=answer.duration)
 
         raise failure
-
-
-def _decode(body: bytes) -> list[Status] | None:
-    value = _wire.parse(body)
-    if value is None:
-        return None
-
-    if not isinstance(value, list):
-        raise _refusals.no_array(value)
-
-    if len(value) > _MOST_ITEMS:
-        raise DecodeError(f"the answer holds {len(value)} items, and no account has that many statuses")
-
-    return _wire.structure(value)
 
 
 def _hidden(token: object) -> Secret:

@@ -250,8 +250,8 @@ class StatusPoller:
         tick = await self._questioner.tick(kept)
         # Another process may have begun meanwhile, and what it does not know yet is new.
         begins = kept is None and await self._store.load(self._scope) is None
-        new = await self._unseen(tick.statuses)
-        self._journal.polled(Polled(tick.plan.minutes, len(tick.statuses), len(new), tick.answer.duration))
+        new = await self._unseen(tick)
+        self._journal.polled(Polled(tick.plan.minutes, len(tick.keys), len(new), tick.answer.duration))
 
         if begins:
             new = await self._begin(new, tick)
@@ -267,13 +267,12 @@ class StatusPoller:
 
         return Batch(statuses=new, checkpoint=tick.checkpoint, deliver=self._deliver)
 
-    async def _unseen(self, statuses: Sequence[Status]) -> list[Status]:
+    async def _unseen(self, tick: Tick) -> list[Status]:
         by_key: dict[str, Status] = {}
-        for status in statuses:
+        for status in await tick.statuses(await self._store.unseen(self._scope, tick.keys)):
             by_key.setdefault(status.key, status)
 
-        unseen = await self._store.unseen(self._scope, by_key)
-        return [status for key, status in by_key.items() if key in unseen]
+        return list(by_key.values())
 
     async def _begin(self, new: list[Status], tick: Tick) -> list[Status]:
         """Record what a first run does not yield, and where it began; return what it yields."""

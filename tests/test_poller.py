@@ -8,6 +8,7 @@ import anyio
 import pytest
 import trio
 import trio.testing
+from world import FakePage
 
 from greenapi_async import (
     AuthenticationError,
@@ -69,10 +70,10 @@ def text(id_message, *, age=60.0):
 
 def answer(*ids, date=NOW, cached=False, statuses=None):
     found = [text(id_) for id_ in ids] if statuses is None else statuses
-    return Answer(statuses=found, date=date, cached=cached, duration=0.0)
+    return Answer(page=FakePage(found), date=date, cached=cached, duration=0.0)
 
 
-NOTHING_SAID = Answer(statuses=None, date=NOW, cached=False, duration=0.0)
+NOTHING_SAID = Answer(page=None, date=NOW, cached=False, duration=0.0)
 
 
 def poller_of(
@@ -666,7 +667,7 @@ class TestFailures:
                 api.minutes.append(minutes)
                 await anyio.sleep(seconds)
                 return Answer(
-                    statuses=[], date=int(NOW + anyio.current_time()), cached=False, duration=seconds
+                    page=FakePage([]), date=int(NOW + anyio.current_time()), cached=False, duration=seconds
                 )
 
             api.ask = ask

@@ -6,7 +6,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import DAY, EPOCH, HOUR, MINUTE, Arrival, History, Spell, World, broken_promises, play
+from world import DAY, EPOCH, HOUR, MINUTE, Arrival, FakePage, History, Spell, World, broken_promises, play
 
 from greenapi_async import MemoryStore, _window
 from greenapi_async._tick import Questioner
@@ -265,8 +265,9 @@ def _mark_from_timestamp(monkeypatch):
 
     async def tick_by_timestamp(questioner, kept):
         ticked = await tick(questioner, kept)
+        page = ticked.answer.page or FakePage([])
         newest = max(
-            (status.timestamp for status in ticked.statuses), default=kept.marks[0] if kept else EPOCH
+            (status.timestamp for status in page.everything), default=kept.marks[0] if kept else EPOCH
         )
         return attrs.evolve(ticked, checkpoint=Checkpoint(marks=(newest,) * 4))
 
@@ -317,7 +318,7 @@ def _silence_is_an_answer(monkeypatch):
 
     async def ask_loudly(world, minutes):
         answer = await ask(world, minutes)
-        return attrs.evolve(answer, statuses=answer.statuses or [])
+        return attrs.evolve(answer, page=answer.page or FakePage([]))
 
     monkeypatch.setattr(World, "ask", ask_loudly)
 

@@ -7,6 +7,7 @@ from contextlib import closing
 import anyio
 import attrs
 import pytest
+from world import FakePage
 
 from greenapi_async import MemoryStore, SQLiteStore, TextStatus, TransportError
 from greenapi_async._tick import Answer
@@ -69,7 +70,7 @@ class Year:
             for arrival in self.arrivals
             if arrival.at <= self.now and arrival.timestamp >= since
         ]
-        return Answer(statuses=shown, date=float(int(self.now)), cached=False, duration=0.5)
+        return Answer(page=FakePage(shown), date=float(int(self.now)), cached=False, duration=0.5)
 
     def _poller(self):
         return StatusPoller(

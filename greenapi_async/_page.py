@@ -1,0 +1,182 @@
+"""An answer's array, cut into portions: what is not asked for is not decoded, and no portion holds up others."""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import attrgetter
+from time import perf_counter
+from typing import Final, TypeVar
+
+import anyio.lowlevel
+
+from greenapi_async import _http, _refusals, _wire
+from greenapi_async.errors import DecodeError, GreenApiError
+from greenapi_async.models import Status
+
+_WHOLE: Final = (
+    1536 * 1024
+)  # Up to here a body is one portion: it takes two milliseconds, and cutting a tenth more.
+_PORTION: Final = 128 * 1024
+_BATCH: Final = 50
+_TURN: Final = 0.001  # Seconds.
+_TIMESTAMP = attrgetter("timestamp")
+_T = TypeVar("_T")
+
+# Of one item after another. Inside a text no word can follow: the quote before it would end the text.
+_BETWEEN = re.compile(rb'\}\s*(,)\s*\{\s*"\w')
+
+
+class Page:
+    """The items of an answer, known by their keys; statuses once they are asked for.
+
+    Attributes:
+        keys: the key of every item's status, in the API's order.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self.keys: list[str] = []
+        self._body = body
+        self._portions: list[tuple[int, int, list[str]]] = []
+
+    def add(self, start: int, stop: int, keys: list[str]) -> None:
+        """Add the portion that stands between two places of the body."""
+        self.keys += keys
+        self._portions.append((start, stop, keys))
+
+    async def statuses(self, wanted: set[str]) -> list[Status]:
+        """Return the statuses whose keys are wanted, oldest first; those of one second in the API's order.
+
+        Raises:
+            DecodeError: an item is nested too deeply.
+        """
+        turn = _Turn()
+        found: list[Status] = []
+        try:
+            for start, stop, keys in self._portions:
+                if not wanted.isdisjoint(keys):
+                    array = _wire.pick(_array(self._body, start, stop), [key in wanted for key in keys])
+                    statuses = await turn.take(_wire.statuses(array))
+                    found += [status for status in statuses if status.key in wanted]
+        except GreenApiError as error:
+            failure = _http.sealed(error)
+        else:
+            return sorted(found, key=_TIMESTAMP)
+
+        raise failure
+
+
+async def scan(body: bytes) -> Page | None:
+    """Return the page that a body holds, or None where it says nothing.
+
+    Raises:
+        DecodeError: the body is no JSON array, or holds more items than any account has statuses.
+        InstanceNotReadyError: it says so.
+    """
+    trimmed = _trimmed(body)
+    if trimmed is None:
+        return None
+
+    turn = _Turn()
+    page = Page(trimmed)
+    for start, stop, keys in _decoded(trimmed, _wire.keys):
+        page.add(start, stop, await turn.take(keys))
+        _wire.check_count(len(page.keys))
+
+    return page
+
+
+async def read(body: bytes) -> list[Status] | None:
+    """Return all statuses that a body holds, oldest first, or None where it says nothing.
+
+    Raises what `scan` raises.
+    """
+    trimmed = _trimmed(body)
+    if trimmed is None:
+        return None
+
+    turn = _Turn()
+    found: list[Status] = []
+    for _, _, statuses in _decoded(trimmed, _wire.statuses):
+        found += await turn.take(statuses)
+        _wire.check_count(len(found))
+
+    return sorted(found, key=_TIMESTAMP)
+
+
+class _Turn:
+    """One task's turn at the event loop: after a millisecond of it, the others have theirs."""
+
+    def __init__(self) -> None:
+        self._ends = perf_counter() + _TURN
+
+    async def take(self, values: Iterator[_T]) -> list[_T]:
+        """Collect values that take time to make."""
+        taken: list[_T] = []
+        complete = False
+        while not complete:
+            batch = list(islice(values, _BATCH))
+            complete = len(batch) < _BATCH
+            taken += batch
+            if perf_counter() > self._ends:
+                await anyio.lowlevel.checkpoint()
+                self._ends = perf_counter() + _TURN
+
+        return taken
+
+
+def _trimmed(body: bytes) -> bytes | None:
+    """Return an array without what may stand around it, or None where the body says nothing."""
+    trimmed = body.strip()
+    if trimmed.startswith(b"[") and trimmed.endswith(b"]"):
+        return trimmed
+
+    value = _wire.parse(body)
+    if value is None:
+        return None
+
+    if not isinstance(value, list):
+        raise _refusals.no_array(value)
+
+    return body.decode("utf-8-sig", errors="replace").strip().encode()
+
+
+def _decoded(body: bytes, decode: Callable[[bytes], _T]) -> Iterator[tuple[int, int, _T]]:
+    """Yield where each portion of an array starts and stops, and what it decodes to.
+
+    A wrong cut, as between the objects of an inner array, leaves something open, which is no JSON; so what is
+    JSON was cut rightly, and what is not is cut further on.
+    """
+    start = 1
+    while start < len(body):
+        for stop in _cuts(body, start):
+            try:
+                decoded = decode(_array(body, start, stop))
+            except DecodeError as error:
+                problem = error
+            else:
+                break
+        else:
+            if start > 1:
+                _wire.parse(body)  # Its error tells where in the whole.
+
+            raise problem
+
+        yield start, stop, decoded
+        start = stop + 1
+
+
+def _cuts(body: bytes, start: int) -> Iterator[int]:
+    """Yield where a portion may stop, each stop further on than the one before."""
+    size = _PORTION if len(body) > _WHOLE else len(body)
+    while found := _BETWEEN.search(body, start + size):
+        yield found.start(1)
+        size *= 2
+
+    yield len(body) - 1
+
+
+def _array(body: bytes, start: int, stop: int) -> bytes:
+    if stop - start == len(body) - 2:
+        return body
+
+    return b"".join((b"[", memoryview(body)[start:stop], b"]"))

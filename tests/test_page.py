@@ -1,0 +1,280 @@
+"""Pages: what msgspec reads is what the standard library would have read, in turns that hold up nobody."""
+
+import json
+from pathlib import Path
+
+import anyio
+import attrs
+import pytest
+import trio
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from greenapi_async import _items, _page, _refusals, _wire, from_dict
+from greenapi_async.errors import DecodeError, GreenApiError
+from greenapi_async.models import ImageStatus
+
+SAMPLES = json.loads((Path(__file__).parent / "samples" / "every_type.json").read_text("utf-8"))
+IMAGE = SAMPLES[1]
+FRAGMENTS = [
+    *('"', "\\", "{", "}", "[", "]", ",", ":", " ", "\n", "\0", "\xa0", "\ufeff", '},{"a', "{},", "[{}],"),
+    *("null,", "true", "1e999", "NaN", "-0", "9" * 30, "9" * 5000),
+    *("\\ud800", "\\udc00", "\\ud83d\\ude00", "\\ud800\\u0041", "\\u0000", "\\x"),
+    *('"typeMessage":"deletedMessage",', '"typeMessage":"imageMessage",', '"\\u0069dMessage":"z",'),
+    *('"idMessage":5,', '"idMessage":"",', '"idMessage":"z",', '"timestamp":1.0,', '"timestamp":1e3,'),
+    *('"caption":"",', '"caption":null,', '"type":null,', '"type":"outgoing",', '"x":[{"a":1},{"b":2}],'),
+    *('"extendedTextMessage":"",', '"extendedTextMessage":{"text":"","text":"y"},'),
+]
+
+
+@pytest.fixture(params=["whole", "in portions"])
+def portions(request, monkeypatch):
+    """Decode a body in one go, and in portions of one item."""
+    if request.param == "in portions":
+        monkeypatch.setattr(_page, "_WHOLE", 0)
+        monkeypatch.setattr(_page, "_PORTION", 16)
+
+
+def items(count, **fields):
+    return [IMAGE | {"idMessage": f"id{number}"} | fields for number in range(count)]
+
+
+def body_of(elements, **options):
+    return json.dumps(elements, **options).encode()
+
+
+def slowly(body):
+    """Return the keys and statuses of a body by the standard library alone."""
+    value = _wire.parse(body)
+    if value is None:
+        return None
+
+    if not isinstance(value, list):
+        raise _refusals.no_array(value)
+
+    statuses = [from_dict(element) for element in value]
+    return [status.key for status in statuses], sorted(statuses, key=lambda status: status.timestamp)
+
+
+async def fast(body):
+    """Return the keys and statuses of a body as the poller and `fetch` get them."""
+    page = await _page.scan(body)
+    if page is None:
+        assert await _page.read(body) is None
+        return None
+
+    statuses = await page.statuses(set(page.keys))
+    assert shown(statuses) == shown(await _page.read(body))
+    few = set(page.keys[::3])
+    assert shown(await page.statuses(few)) == shown(status for status in statuses if status.key in few)
+    return page.keys, statuses
+
+
+def shown(statuses):
+    """Every field of statuses, so that 1, 1.0 and true, and NaN and NaN, are told apart or not as they look."""
+    return [(type(status).__name__, repr(attrs.asdict(status))) for status in statuses]
+
+
+def outcome(decode, *arguments):
+    try:
+        result = decode(*arguments)
+    except GreenApiError as error:
+        return type(error), str(error)
+
+    return result and (result[0], shown(result[1]))
+
+
+# What msgspec reads
+
+
+@st.composite
+def mutated(draw):
+    """A body of the vendor's items, damaged by fragments, bytes and cuts at any place."""
+    elements = draw(st.lists(st.sampled_from(SAMPLES), min_size=1, max_size=4))
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    body = body_of(elements, ensure_ascii=draw(st.booleans()), separators=separators)
+    for _ in range(draw(st.integers(0, 3))):
+        structural = [place for place, byte in enumerate(body, start=1) if byte in b'{[,:"']
+        place = draw(st.sampled_from(structural) if structural else st.just(0)) + draw(st.integers(-1, 1))
+        piece = draw(st.sampled_from(FRAGMENTS).map(str.encode) | st.binary(max_size=2))
+        body = body[: max(place, 0)] + piece + body[max(place, 0) + draw(st.integers(0, 2)) :]
+    return body
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+values = json_values | st.sampled_from(SAMPLES)
+changed = st.builds(
+    lambda sample, name, value: sample | {name: value},
+    st.sampled_from(SAMPLES),
+    st.sampled_from(sorted(IMAGE)),
+    values,
+)
+
+
+@pytest.mark.usefixtures("portions")
+@settings(max_examples=300)
+@given(mutated() | st.lists(values | changed, max_size=6).map(body_of) | st.binary().map(b"[%b]".__mod__))
+@example(b"")
+@example(b" null")
+@example(b"[")
+@example(b"[]]")
+@example(b'[{"a":1}],[{"a":1},{"a":1}]')
+@example(b'\xef\xbb\xbf[{"a":1},{"b":2}]\xc2\xa0')
+@example(b'{"reason": "instance is starting or not authorized"}')
+@example(body_of([IMAGE | {"caption": '},{"type'}] * 3))
+@example(body_of([IMAGE | {"participants": [{"a": 1}, {"b": 2}]}] * 3))
+@example(body_of([IMAGE, IMAGE]).replace(b"jpg", b"\xd0\xff"))
+def test_whatever_bytes_come_both_ways_agree(body):
+    """Keys, values, order and errors: nobody can tell which of the two read an item."""
+    assert outcome(trio.run, fast, body) == outcome(slowly, body)
+
+
+def test_the_samples_are_read_by_msgspec():
+    """Otherwise the comparison above compares one way with itself."""
+    array = body_of(SAMPLES)
+
+    assert len(_items.read_keys(array)) == len(_items.read_items(array)) == len(SAMPLES)
+
+
+def test_an_item_that_is_nested_deeply_is_read_or_refused():
+    """Each parser has a limit of its own, and none may let a RecursionError through."""
+    read = refused = 0
+
+    for depth in range(900, 1000, 3):
+        body = b'[{"idMessage":"1","surprise":%b%b}]' % (b"[" * depth, b"]" * depth)
+        try:
+            read += len(trio.run(_page.scan, body).keys)
+        except DecodeError:
+            refused += 1
+
+    assert read
+    assert refused
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"surprise": 1},
+        {"timestamp": "1710232595"},
+        {"timestamp": 1710232595.0},
+        {"timestamp": -1},
+        {"timestamp": 253_402_300_800},
+        {"typeMessage": "stickerMessage"},
+        {"type": "outgoing"},
+        {"chatId": ""},
+        {"idMessage": ""},
+        {"caption": 5},
+    ],
+    ids=str,
+)
+def test_what_is_odd_is_left_to_cattrs(odd):
+    """It is strict all the same, and the one that can explain."""
+    assert _items.read_items(body_of([IMAGE | odd])) is None
+
+
+def test_statuses_read_by_msgspec_are_frozen():
+    """They are filled as mutable twins, and nobody else may be able to."""
+    [status] = trio.run(_page.read, body_of([IMAGE]))
+
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        status.caption = "else"
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        del status.caption
+    assert type(status) is ImageStatus
+
+
+# What is asked for
+
+
+@pytest.mark.usefixtures("portions")
+def test_only_what_is_wanted_is_structured(monkeypatch):
+    """The ids come first; a page of which nothing is new costs no more than them."""
+    read = []
+    monkeypatch.setattr(_items, "read_items", lambda array: read.append(array) or [])
+
+    async def main():
+        page = await _page.scan(body_of(items(9)))
+        await page.statuses(set())
+        nothing = list(read)
+        await page.statuses({"id7"})
+        return nothing
+
+    assert trio.run(main) == []
+    assert [json.loads(array) for array in read] == [items(9)[7:8]]
+
+
+def test_too_many_items_are_refused_before_they_are_structured(monkeypatch):
+    """No account has that many; megabytes of zeros must not cost minutes."""
+    monkeypatch.delattr(_wire, "from_dict")
+
+    with pytest.raises(DecodeError, match="no account"):
+        trio.run(_page.scan, b"[" + b"0," * 200_000 + b"0]")
+
+
+@pytest.mark.usefixtures("portions")
+def test_items_are_counted_over_all_portions(monkeypatch):
+    monkeypatch.setattr(_wire, "_MOST_ITEMS", 8)
+
+    assert len(trio.run(_page.read, body_of(items(8)))) == 8
+    for decode in (_page.read, _page.scan):
+        with pytest.raises(DecodeError, match="9 items"):
+            trio.run(decode, body_of(items(9)))
+
+
+# Others have their turn
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("decode", [_page.read, _page.scan])
+async def test_a_large_answer_lets_other_tasks_run(decode, monkeypatch):
+    """Nobody on the event loop waits for a whole page; here every portion ends a turn."""
+    monkeypatch.setattr(_page, "_TURN", 0.0)
+    monkeypatch.setattr(_page, "_BATCH", 1_000_000)
+    body = body_of(items(5_000, jpegThumbnail="/9j/" * 100))
+    turns = 0
+
+    async with anyio.create_task_group() as tasks:
+
+        async def other():
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        tasks.start_soon(other)
+        await decode(body)
+        tasks.cancel_scope.cancel()
+
+    assert turns > 0.9 * len(body) / _page._PORTION
+
+
+@pytest.mark.anyio
+async def test_decoding_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(_page, "_TURN", 0.0)
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await _page.read(body_of(items(100)))
+
+    assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_a_page_fails_sealed(monkeypatch):
+    """What came with the error, bodies among it, must not be seen in its traceback."""
+    page = await _page.scan(body_of(items(1)))
+
+    def fail(_):
+        raise DecodeError("nested too deeply")
+
+    monkeypatch.setattr(_wire, "statuses", fail)
+
+    with pytest.raises(DecodeError) as caught:
+        await page.statuses({"id0"})
+
+    assert caught.value.__context__ is None
+    assert {frame.name for frame in caught.traceback} & {"fail"} == set()
