@@ -13,9 +13,7 @@ from greenapi_async import _http, _refusals, _wire
 from greenapi_async.errors import DecodeError, GreenApiError
 from greenapi_async.models import Status
 
-_WHOLE: Final = (
-    1536 * 1024
-)  # Up to here a body is one portion: it takes two milliseconds, and cutting a tenth more.
+_WHOLE: Final = 1536 * 1024  # A body of up to so many bytes is one portion: cutting it costs a tenth.
 _PORTION: Final = 128 * 1024
 _BATCH: Final = 50
 _TURN: Final = 0.001  # Seconds.

@@ -116,7 +116,7 @@ changed = st.builds(
 
 
 @pytest.mark.usefixtures("portions")
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(mutated() | st.lists(values | changed, max_size=6).map(body_of) | st.binary().map(b"[%b]".__mod__))
 @example(b"")
 @example(b" null")
@@ -144,7 +144,7 @@ def test_an_item_that_is_nested_deeply_is_read_or_refused():
     """Each parser has a limit of its own, and none may let a RecursionError through."""
     read = refused = 0
 
-    for depth in range(900, 1000, 3):
+    for depth in [100, *range(900, 1000, 3), 100_000]:
         body = b'[{"idMessage":"1","surprise":%b%b}]' % (b"[" * depth, b"]" * depth)
         try:
             read += len(trio.run(_page.scan, body).keys)
