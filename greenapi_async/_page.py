@@ -7,7 +7,7 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Final, TypeVar
 
-import anyio.lowlevel
+import anyio
 
 from greenapi_async import _http, _refusals, _wire
 from greenapi_async.errors import DecodeError, GreenApiError
@@ -116,7 +116,7 @@ class _Turn:
             complete = len(batch) < _BATCH
             taken += batch
             if perf_counter() > self._ends:
-                await anyio.lowlevel.checkpoint()
+                await anyio.sleep(0)
                 self._ends = perf_counter() + _TURN
 
         return taken
