@@ -116,7 +116,7 @@ class _Turn:
             complete = len(batch) < _BATCH
             taken += batch
             if perf_counter() > self._ends:
-                await anyio.sleep(0)
+                await anyio.sleep(0)  # noqa: ASYNC115 - `anyio.lowlevel` is an import more.
                 self._ends = perf_counter() + _TURN
 
         return taken
