@@ -4,10 +4,10 @@ import functools
 import ipaddress
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies
 
@@ -32,7 +32,8 @@ _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _Error = TypeVar("_Error", bound=BaseException)
-_NO_ANSWER = (httpx.HTTPError, OSError, anyio.ClosedResourceError, UnicodeError)
+NO_ANSWER: Final = (httpx.HTTPError, OSError, anyio.ClosedResourceError, UnicodeError)
+"""What is raised where no whole answer comes."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -140,8 +141,8 @@ class Http:
         with anyio.move_on_after(self._timeout) as scope:
             try:
                 http_code, headers, body = await self._send(endpoint, minutes)
-            except _NO_ANSWER as error:
-                failure = _transport_error(error, endpoint.token)
+            except NO_ANSWER as error:
+                failure = transport_error(error, endpoint.token.redact_text)
 
         if scope.cancelled_caught:
             raise TransportError(f"no whole answer within {self._timeout:g} s", timeout=True)
@@ -209,6 +210,22 @@ def sealed(error: _Error) -> _Error:
     return error.with_traceback(None)
 
 
+def transport_error(error: BaseException, redact: Callable[[str], str] = str) -> TransportError:
+    """Return our error for one of `NO_ANSWER`."""
+    said = printable(redact(str(error)))
+    message = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if _is_refused_certificate(error):
+        return TransportError(f"the server's TLS certificate was refused: {message}", retryable=False)
+
+    return TransportError(message)
+
+
+@functools.cache
+def ssl_context() -> ssl.SSLContext:
+    """Return the process's TLS context."""
+    return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
+
+
 class _MaskedURL(httpx.URL):
     """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
 
@@ -232,7 +249,7 @@ def _make_client() -> httpx.AsyncClient:
     # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
     from greenapi_async._pool import ConnectionPool  # noqa: PLC0415
 
-    pool = ConnectionPool(_ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
+    pool = ConnectionPool(ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
     return httpx.AsyncClient(transport=pool)
 
 
@@ -240,16 +257,11 @@ def _make_proxied_client() -> httpx.AsyncClient:
     """Return a client over httpx's own pool, the one that speaks to proxies."""
     try:
         limits = httpx.Limits(max_connections=_MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
-        return httpx.AsyncClient(verify=_ssl_context(), limits=limits)
+        return httpx.AsyncClient(verify=ssl_context(), limits=limits)
     except (ImportError, ValueError) as error:
         problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
 
     raise problem
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
 
 
 def _is_loopback(host: str) -> bool:
@@ -269,7 +281,7 @@ async def _refusal_body(response: httpx.Response, limit: int) -> bytes:
     """Return what a refusal says, or nothing where it cannot be read whole: half a token is not redacted."""
     try:
         return await _whole_body(response, limit)
-    except (GreenApiError, *_NO_ANSWER):
+    except (GreenApiError, *NO_ANSWER):
         return b""
 
 
@@ -298,15 +310,6 @@ async def _read(response: httpx.Response, body: Body) -> None:
         raise failure
 
     body.finish()
-
-
-def _transport_error(error: BaseException, token: Secret) -> TransportError:
-    said = printable(token.redact_text(str(error)))
-    message = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    if _is_refused_certificate(error):
-        return TransportError(f"the server's TLS certificate was refused: {message}", retryable=False)
-
-    return TransportError(message)
 
 
 def _is_refused_certificate(error: BaseException | None) -> bool:

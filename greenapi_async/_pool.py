@@ -22,10 +22,19 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
     (encode/httpcore#1093). Here only what lies idle is counted, `most_idle` at most, each for `keepalive`
     seconds: who is cancelled takes the connection along. How many requests run at once is the caller's to limit.
+    `network_backend` makes the connections, httpcore's own without one.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext, *, keepalive: float, most_idle: int) -> None:
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext,
+        *,
+        keepalive: float,
+        most_idle: int,
+        network_backend: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
         self._ssl_context = ssl_context
+        self._network_backend = network_backend
         self._keepalive = keepalive
         self._most_idle = self._room = most_idle
         self._event_loop: object = None
@@ -52,7 +61,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                     return await self._send(kept, outgoing, origin)
 
             fresh = httpcore.AsyncHTTPConnection(
-                url.origin, ssl_context=self._ssl_context, keepalive_expiry=self._keepalive
+                url.origin,
+                ssl_context=self._ssl_context,
+                keepalive_expiry=self._keepalive,
+                network_backend=self._network_backend,
             )
             return await self._send(fresh, outgoing, origin)
 

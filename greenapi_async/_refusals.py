@@ -78,6 +78,16 @@ def printable(text: str) -> str:
     return " ".join(line.encode(errors="replace")[:_LONGEST].decode(errors="ignore").split())
 
 
+def host_in(location: str | None) -> str | None:
+    """Return the host that a Location header names, and nothing else of it."""
+    try:
+        host = urlsplit(location or "").hostname
+    except ValueError:
+        host = None
+
+    return printable(host or "") or None
+
+
 def _said(body: bytes) -> str:
     """Return what a refusal says in words; a web page says nothing."""
     text = body.decode(errors="replace").strip()
@@ -124,12 +134,7 @@ def _count(value: Any) -> int | None:
 
 
 def _redirect(http_code: int, location: str | None) -> UnexpectedRedirectError:
-    try:
-        host = urlsplit(location or "").hostname
-    except ValueError:
-        host = None
-
-    where = printable(host or "") or None
+    where = host_in(location)
     return UnexpectedRedirectError(
         f"redirected to {where or 'elsewhere'}: is a proxy or a captive portal in the way?",
         http_code=http_code,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _DEFAULT_API_URL: Final = "https://api.green-api.com"
 _MAX_BODY: Final = 64 * 1024 * 1024
 _LONGEST_INTERVAL: Final = 86_400
+_MAX_MEDIA: Final = 100 * 1024 * 1024
 _T = TypeVar("_T")
 
 
@@ -138,21 +139,8 @@ class AsyncStatusesClient:
         if minutes is not None:
             _at_least(1, "minutes", minutes)
 
-        failures = 0
-        while True:
-            try:
-                _, statuses = await self._ask(minutes, _page.read)
-            except GreenApiError as error:
-                failure = error
-            else:
-                return statuses or []
-
-            failures += 1
-            wait = _backoff.delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
-            if not failure.retryable or failures > self._retries or wait > self._timeout:
-                raise failure
-
-            await anyio.sleep(wait)
+        _, statuses = await self._retrying(lambda: self._ask(minutes, _page.read))
+        return statuses or []
 
     def poll(
         self,
@@ -202,6 +190,57 @@ class AsyncStatusesClient:
             check_open=self._check_open,
         )
 
+    async def save_media(
+        self,
+        status: Status,
+        directory: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int | None], None] | None = None,
+        max_bytes: int = _MAX_MEDIA,
+        allow_loopback: bool = False,
+    ) -> Path:
+        """Download the picture, video or voice note of a status, and return the path of the file.
+
+        The directory is made where it is missing. The name is made of time, sender and id, never of `file_name`:
+        `20261122T215800Z_79001234567_3EB0C431C26A1916E07A.jpg`, and beside it `….json`, the API's own object. A
+        file that is there already is returned at once. What is interrupted stays as `….part`, and the next call
+        goes on from there. Whoever saves the same status at the same time, in another process even, waits and
+        gets the same file. Files are readable by their owner only.
+
+        Only https to public addresses is followed, no redirect, and neither the token nor anything of an
+        injected `http_client` goes there. A proxy of the environment is used; the address is then its to check.
+        Failures that time can heal are tried again `retries` times. `timeout` is how long a download may stand
+        still; one slower than 4 KiB a second counts as standing.
+
+        Args:
+            status: an `ImageStatus`, `VideoStatus` or `AudioStatus`.
+            directory: where to.
+            progress: called with the bytes there are so far and the file's size, or None where the server does not
+                tell; what it raises ends the download.
+            max_bytes: how large a file may be.
+            allow_loopback: whether this machine itself may be asked, over http too: for the simulator.
+
+        Raises:
+            ConfigurationError: an argument is wrong.
+            ClientClosedError: the client is closed.
+            MediaError: there is nothing to download, it was refused, is not what it said, or cannot be written.
+            TransportError: no whole answer came.
+        """
+        # It loads httpcore, which only those pay for who save.
+        from greenapi_async import media  # noqa: PLC0415
+
+        _at_least(1, "max_bytes", max_bytes)
+        return await self._retrying(
+            lambda: media.save_media(
+                status,
+                Path(directory),
+                progress=progress,
+                max_bytes=max_bytes,
+                allow_loopback=allow_loopback,
+                timeout=self._timeout,
+            )
+        )
+
     async def aclose(self) -> None:
         """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
         self._closed = True
@@ -245,6 +284,23 @@ class AsyncStatusesClient:
 
         raise ConfigurationError("store must be a path or an object with the methods of greenapi_async.Store")
 
+    async def _retrying(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Try, and try again `retries` times where time can heal the failure."""
+        failures = 0
+        while True:
+            self._check_open()
+            try:
+                return await attempt()
+            except GreenApiError as error:
+                failure = _http.sealed(error)
+
+            failures += 1
+            wait = _backoff.delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
+            if not failure.retryable or failures > self._retries or wait > self._timeout:
+                raise failure
+
+            await anyio.sleep(wait)
+
     def _check_open(self) -> None:
         if self._closed or self._http.closed:
             raise ClientClosedError("this client is closed: make a new one")
@@ -258,7 +314,6 @@ class AsyncStatusesClient:
     ) -> tuple[_http.Answer, _T]:
         """Ask once; the errors that leave here carry neither bodies nor objects of the HTTP library."""
         self._check_open()
-
         try:
             answer = await self._http.get(self._endpoint, self._gate, minutes)
             return answer, await decode(answer.body)

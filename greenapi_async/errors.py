@@ -193,7 +193,17 @@ class BodyTooLargeError(GreenApiError):
 
 
 class MediaError(GreenApiError):
-    """A download that was refused or is not what it said."""
+    """A download that was refused, is not what it said, or cannot be kept.
+
+    Attributes:
+        http_code: the media server's HTTP status code where that refused, else None.
+        retryable: true where the server may come round, 429 and 5xx for example.
+    """
+
+    def __init__(self, message: str, *, http_code: int | None = None, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.http_code = http_code
+        self.retryable: bool = retryable
 
 
 class RetentionGapError(GreenApiError):

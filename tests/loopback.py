@@ -33,13 +33,16 @@ async def plain_proxy():
 
 
 @asynccontextmanager
-async def connect_proxy():
-    """Tunnel by CONNECT, and speak TLS at the far end to a server that does not; yields the proxy's URL."""
+async def connect_proxy(leads_to=None):
+    """Tunnel by CONNECT, and speak TLS at the far end to a server that does not; yields the proxy's URL.
+
+    With `leads_to`, every host is the one at that port.
+    """
 
     async def serve(client):
         method, target, _ = (await _head(client)).split(b" ", 2)
         assert method == b"CONNECT"
-        host, port = target.decode().split(":")
+        host, port = ("127.0.0.1", leads_to) if leads_to else target.decode().split(":")
         async with await anyio.connect_tcp(host, int(port)) as server:
             await client.send(b"HTTP/1.1 200 OK\r\n\r\n")
             await _pump_both_ways(await _with_tls(client), server)

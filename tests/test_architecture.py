@@ -21,6 +21,7 @@ ORDER = [
     "_terminal",
     "__init__",
     "client",
+    "media",
     "poller",
     "_tick",
     "_journal",
@@ -29,8 +30,13 @@ ORDER = [
     "_window",
     "_backoff",
     "_page",
+    "_media_http",
     "_http",
     "_pool",
+    "_address",
+    "_media_name",
+    "_media_type",
+    "_part",
     "_body",
     "_refusals",
     "_secret",
@@ -42,8 +48,8 @@ ORDER = [
     "simulator",
 ]
 HOMES = {
-    "httpx": {"_http", "_pool"},
-    "httpcore": {"_pool"},
+    "httpx": {"_http", "_media_http", "_pool"},
+    "httpcore": {"_media_http", "_pool"},  # A download's connections are guarded one level below the pool.
     "cattrs": {"_structure"},
     "msgspec": {"_items"},
     "json": {"_wire", "_terminal", "simulator"},

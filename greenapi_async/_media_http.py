@@ -1,0 +1,220 @@
+"""A download over a connection that leads nowhere but to the Internet: no redirects, cookies or credentials."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, Protocol
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import attrs
+import httpcore
+import httpx
+
+from greenapi_async._address import is_loopback, is_public
+from greenapi_async._http import NO_ANSWER, ssl_context, transport_error
+from greenapi_async._pool import ConnectionPool
+from greenapi_async._refusals import printable
+from greenapi_async.errors import ConfigurationError, MediaError, TransportError
+
+_SLOWEST: Final = 4096
+"""Bytes a second: what stays below it uses the patience up, as silence does."""
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "greenapi-async"}
+_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)")
+
+
+class Receiver(Protocol):
+    """Who takes an answer in; what a method raises ends the download, and is raised by it."""
+
+    async def begin(self, http_code: int, headers: Mapping[str, str]) -> None:
+        """Look at the answer's head before its body comes."""
+
+    async def take(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+
+
+@attrs.frozen(kw_only=True)
+class Source:
+    """Where a file is; `loopback` allows this very machine, for the simulator."""
+
+    url: httpx.URL
+    loopback: bool
+
+
+def source(url: str, *, allow_loopback: bool) -> Source:
+    """Return where a download comes from.
+
+    Raises:
+        MediaError: it is no address, or none that anything is downloaded from.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+
+    schemes = {"https", "http"} if allow_loopback else {"https"}
+    if parsed.scheme not in schemes or not parsed.host or parsed.userinfo:
+        raise MediaError(f"not an https address that can be downloaded: {printable(url)[:100]}")
+
+    return Source(url=parsed, loopback=allow_loopback)
+
+
+async def download(
+    source: Source,
+    headers: Mapping[str, str],
+    receiver: Receiver,
+    *,
+    timeout: float,  # noqa: ASYNC109 - it is for a silence, not for the whole.
+) -> None:
+    """Ask once, and hand the answer over as it comes.
+
+    `timeout` is how many seconds may go by without a byte. Bytes earn new patience, at `_SLOWEST` a second,
+    so that a drip does not hold it for ever. The receiver's own time does not count.
+
+    Raises:
+        MediaError: the address is not on the Internet.
+        TransportError: no whole answer came.
+    """
+    failure: TransportError | None = None
+    raised: Exception | None = None
+
+    with anyio.move_on_after(timeout) as patience:
+        try:
+            raised = await _exchange(source, headers, receiver, _Patience(patience, timeout))
+        except NO_ANSWER as error:
+            failure = transport_error(error)
+
+    if patience.cancelled_caught:
+        failure = TransportError(f"nothing came for {timeout:g} s, or next to nothing", timeout=True)
+
+    if failure is not None:
+        raise failure
+
+    if raised is not None:
+        raise raised
+
+
+@attrs.frozen
+class _Patience:
+    scope: anyio.CancelScope
+    longest: float
+
+    @contextmanager
+    def paused(self, earned: float = 0.0) -> Iterator[None]:
+        """Stop the clock, and wind it up by so many seconds."""
+        left = self.scope.deadline - anyio.current_time()
+        self.scope.deadline = math.inf
+        try:
+            yield
+        finally:
+            self.scope.deadline = anyio.current_time() + min(self.longest, left + earned)
+
+
+async def _exchange(
+    source: Source, headers: Mapping[str, str], receiver: Receiver, patience: _Patience
+) -> Exception | None:
+    """Return what the receiver raised: that is not to be taken for the connection's."""
+    # Without httpx's client nothing brings cookies or credentials along, or logs the URL.
+    request = httpx.Request("GET", source.url, headers={**_HEADERS, **headers})
+
+    async with _transport(source) as transport:
+        response = await transport.handle_async_request(request)
+        try:
+            return await _hand_over(response, receiver, patience)
+        finally:
+            await response.aclose()
+
+
+async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Patience) -> Exception | None:
+    try:
+        with patience.paused():
+            await receiver.begin(response.status_code, response.headers)
+    except Exception as error:  # noqa: BLE001 - raised again by `download`.
+        return error
+
+    raised: Exception | None = None
+    # Leaving httpx's nested generators half-read makes trio warn of each; a cancellation ends them all.
+    with anyio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            try:
+                with patience.paused(len(chunk) / _SLOWEST):
+                    await receiver.take(chunk)
+            except Exception as error:  # noqa: BLE001 - raised again by `download`.
+                raised = error
+                scope.cancel()
+
+    return raised
+
+
+def _transport(source: Source) -> httpx.AsyncBaseTransport:
+    proxy = _proxy_for(source.url)
+    if proxy is None:
+        guard = _Guard(loopback=source.loopback, public=source.url.scheme == "https")
+        return ConnectionPool(ssl_context(), keepalive=0.0, most_idle=0, network_backend=guard)
+
+    if not _may_be_public(source.url.host):
+        raise _not_public()
+
+    try:
+        return httpx.AsyncHTTPTransport(verify=ssl_context(), proxy=proxy)
+    except (ImportError, ValueError) as error:
+        problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
+
+    raise problem
+
+
+class _Guard(httpcore.AsyncNetworkBackend):
+    """Makes connections, and closes those that lead elsewhere before a byte is sent.
+
+    It judges the connected socket, so a name that changes its address in between gains nothing.
+    """
+
+    def __init__(self, *, loopback: bool, public: bool) -> None:
+        self._backend = httpcore.AnyIOBackend()
+        self._loopback = loopback
+        self._public = public
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature.
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect, and look where to."""
+        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        address = str(stream.get_extra_info("server_addr")[0])
+
+        if (self._public and is_public(address)) or (self._loopback and is_loopback(address)):
+            return stream
+
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()
+
+        raise _not_public()
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    """Return the proxy that the environment has for an address; there is none to this machine itself."""
+    proxies = getproxies()
+    proxy = proxies.get("https") or proxies.get("all")
+    if url.scheme != "https" or not proxy or proxy_bypass(url.host):
+        return None
+
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _may_be_public(host: str) -> bool:
+    """Tell whether a proxy may be asked for a host: where a name leads, only the proxy can look."""
+    host = host.rstrip(".")
+    if ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]):
+        return is_public(host)  # Other notations of an IPv4 address are no address to `is_public`.
+
+    return host != "localhost" and not host.endswith(".localhost")
+
+
+def _not_public() -> MediaError:
+    return MediaError("the download leads to an address that is not on the Internet")
