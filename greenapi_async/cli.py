@@ -11,7 +11,8 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -31,12 +32,16 @@ from greenapi_async.events import Event, Polled
 from greenapi_async.models import Status
 from greenapi_async.simulator import Simulator, demo
 
+if TYPE_CHECKING:
+    from greenapi_async._saver import Saver
+
 _INTERVAL = 60.0
 _DEMO_INTERVAL = 1.0
 _LONGEST_DEMO_INTERVAL = 5.0  # The demo is to end within half a minute.
 _LONGEST_DEMO = 25.0
 _SIMULATOR_POSTS_EVERY = 5.0
 _MOST_MINUTES = 43_200
+_STATE = ".greenapi-async.db"
 
 _VARIABLES = (
     "GREEN_API_ID_INSTANCE",
@@ -82,6 +87,7 @@ examples:
   greenapi-async watch                       every status still up, then each new one
   greenapi-async watch --minutes 10          those of the last ten minutes, then each new one
   greenapi-async watch --jsonl >> stories.jsonl
+  greenapi-async watch --save stories        the same, with photos, videos and voice notes in a directory
   greenapi-async watch --interval 30 --max 1
 """
 _FETCH_EXAMPLES = """\
@@ -193,6 +199,12 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
     parser.add_argument("--max", type=_count, metavar="N", help="end after N statuses")
+    parser.add_argument(
+        "--save", metavar="DIR", help="save files and JSON there, and go on there after a restart"
+    )
+    parser.add_argument(
+        "--state", metavar="FILE", help=f"remember there what was shown; with --save: DIR/{_STATE}"
+    )
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
@@ -370,15 +382,42 @@ async def _print_new(
     on_event: Callable[[Event], None] | None = None,
 ) -> None:
     start = timedelta(minutes=min(options.minutes, _MOST_MINUTES)) if options.minutes else None
+    saver = await _saver(client, options)
     count = 0
 
-    async with client.poll(interval, start=start, on_event=on_event) as statuses:
+    async with client.poll(interval, store=_state(options), start=start, on_event=on_event) as statuses:
         async for status in statuses:
+            path = await saver.save(status) if saver else None
             _print(_line(status, jsonl=options.jsonl))
-            count += 1
+            if path and not options.jsonl:
+                _print(f"    {shown(str(path))}")
 
+            count += 1
             if count == options.max:
+                await statuses.commit()
                 return
+
+
+async def _saver(client: AsyncStatusesClient, options: argparse.Namespace) -> "Saver | None":
+    if options.save is None:
+        return None
+
+    # It loads httpcore, which a command that saves nothing starts without.
+    from greenapi_async._saver import Saver  # noqa: PLC0415
+
+    # http is for an API on this machine alone, and the simulator's files are there too.
+    url = os.environ.get("GREEN_API_URL", "").strip().lower()
+    at_home = not _has_credentials() or url.startswith("http:")
+    saver = Saver(client=client, directory=Path(options.save), allow_loopback=at_home, tell=_tell)
+    await saver.prepare()
+    return saver
+
+
+def _state(options: argparse.Namespace) -> Path | None:
+    if options.state is None and options.save is not None:
+        return Path(options.save, _STATE)
+
+    return options.state and Path(options.state)
 
 
 async def _listen(stack: AsyncExitStack, port: int) -> Simulator:

@@ -1,5 +1,6 @@
 """Saves the picture, video or voice note of a status: whole, once, and only if it is what it says."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -37,8 +38,8 @@ async def save_media(
     if not isinstance(status, MediaStatus):
         raise MediaError(f"there is nothing to download: this is a status of the kind {status.kind}")
 
-    source = _media_http.source(_address(status), allow_loopback=allow_loopback)
     await save_sidecar(status, directory)
+    source = _media_http.source(_address(status), allow_loopback=allow_loopback)
     final = directory / f"{_media_name.stem(status)}{_media_type.extension(status)}"
 
     while not await _on_disk(directory, _part.is_there, final):
@@ -63,13 +64,18 @@ async def save_sidecar(status: Status, directory: Path) -> Path:
     # Half an emoji, which UTF-8 has no bytes for, becomes the escape that JSON has for it.
     text = f"{_wire.dumps(_wire.to_dict(status))}\n".encode(errors="backslashreplace")
 
-    await _on_disk(directory, _make, directory)
+    await make_directory(directory)
     await _on_disk(directory, _part.write_whole, path, text)
     return path
 
 
-def _make(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+async def make_directory(directory: Path) -> None:
+    """Make a directory, and those above it, where it is missing.
+
+    Raises:
+        MediaError: it cannot be made.
+    """
+    await _on_disk(directory, functools.partial(directory.mkdir, parents=True, exist_ok=True))
 
 
 def _address(status: MediaStatus) -> str:

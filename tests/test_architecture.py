@@ -18,6 +18,7 @@ PACKAGE = Path(greenapi_async.__file__).parent
 ORDER = [
     "__main__",
     "cli",
+    "_saver",
     "_terminal",
     "__init__",
     "client",
