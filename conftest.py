@@ -11,6 +11,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+from greenapi_async import AsyncStatusesClient
 from greenapi_async.simulator import Simulator, demo
 
 _LONG_ENOUGH = 1.5
@@ -58,6 +59,8 @@ def example_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GREEN_API_TOKEN_INSTANCE", api.token)
         patch.setenv("GREEN_API_URL", api.url)
         patch.setattr(asyncio, "run", _run_for_a_while)
+        # The simulator's files lie on this machine, and an example is for the real ones.
+        patch.setitem(AsyncStatusesClient.save_media.__kwdefaults__, "allow_loopback", True)
         yield
 
 
