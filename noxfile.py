@@ -65,6 +65,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Ask whether anything that is installed with the package has a known vulnerability; needs the network."""
+    session.install("-e", ".", "pip-audit")
+    session.run("pip-audit", "--skip-editable")
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the source distribution, and look into them."""
     shutil.rmtree("dist", ignore_errors=True)
