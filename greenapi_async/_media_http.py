@@ -186,15 +186,17 @@ class _Guard(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect, and look where to."""
         stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        address = str(stream.get_extra_info("server_addr")[0])
-
-        if (self._public and is_public(address)) or (self._loopback and is_loopback(address)):
+        address = stream.get_extra_info("server_addr")
+        if address is not None and self._admits(address[0]):
             return stream
 
         with anyio.CancelScope(shield=True):
             await stream.aclose()
 
-        raise _not_public()
+        raise httpcore.ConnectError("the connection was lost") if address is None else _not_public()
+
+    def _admits(self, address: str) -> bool:
+        return (self._public and is_public(address)) or (self._loopback and is_loopback(address))
 
 
 def _proxy_for(url: httpx.URL) -> str | None:

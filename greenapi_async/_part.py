@@ -62,16 +62,17 @@ class Part:
         self.discard()
 
     def discard(self) -> None:
-        """Take it away, and close it."""
-        beside(self._final, ".part.etag").unlink(missing_ok=True)
-        path = beside(self._final, ".part")
+        """Take it away and close it, unless it is closed: then it may be somebody else's by now."""
+        if self._fd < 0:
+            return
 
-        if sys.platform == "win32":  # Who has it open keeps it there.
+        if sys.platform == "win32":  # What is open cannot be taken away there, by nobody.
             self.close()
-            with suppress(PermissionError):
-                path.unlink(missing_ok=True)
-        else:
-            path.unlink(missing_ok=True)
+
+        try:
+            beside(self._final, ".part.etag").unlink(missing_ok=True)
+            beside(self._final, ".part").unlink(missing_ok=True)
+        finally:
             self.close()
 
     def close(self) -> None:

@@ -12,10 +12,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
+from greenapi_async._saver import Saver
 from greenapi_async._terminal import json_line, shown, text_line
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import (
@@ -31,9 +32,6 @@ from greenapi_async.errors import (
 from greenapi_async.events import Event, Polled
 from greenapi_async.models import Status
 from greenapi_async.simulator import Simulator, demo
-
-if TYPE_CHECKING:
-    from greenapi_async._saver import Saver
 
 _INTERVAL = 60.0
 _DEMO_INTERVAL = 1.0
@@ -398,12 +396,9 @@ async def _print_new(
                 return
 
 
-async def _saver(client: AsyncStatusesClient, options: argparse.Namespace) -> "Saver | None":
+async def _saver(client: AsyncStatusesClient, options: argparse.Namespace) -> Saver | None:
     if options.save is None:
         return None
-
-    # It loads httpcore, which a command that saves nothing starts without.
-    from greenapi_async._saver import Saver  # noqa: PLC0415
 
     # http is for an API on this machine alone, and the simulator's files are there too.
     url = os.environ.get("GREEN_API_URL", "").strip().lower()

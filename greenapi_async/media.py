@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar, TypeVarTuple
@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from greenapi_async import _media_http, _media_name, _media_type, _part, _refusals, _wire
+from greenapi_async import _media_name, _media_type, _part, _refusals, _wire
 from greenapi_async.errors import MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 
@@ -35,11 +35,15 @@ async def save_media(
     timeout: float,  # noqa: ASYNC109 - it is for a silence, not for the whole.
 ) -> Path:
     """Try once to save a status' file, and return its path; see `AsyncStatusesClient.save_media`."""
+    # It loads httpcore, which only those pay for who save.
+    from greenapi_async import _media_http  # noqa: PLC0415
+
     if not isinstance(status, MediaStatus):
         raise MediaError(f"there is nothing to download: this is a status of the kind {status.kind}")
 
     await save_sidecar(status, directory)
     source = _media_http.source(_address(status), allow_loopback=allow_loopback)
+    download = functools.partial(_media_http.download, source, timeout=timeout)
     final = directory / f"{_media_name.stem(status)}{_media_type.extension(status)}"
 
     while not await _on_disk(directory, _part.is_there, final):
@@ -49,7 +53,7 @@ async def save_media(
             continue
 
         saving = _Saving(status, directory, part, max_bytes, progress)
-        await saving.run(source, timeout=timeout)
+        await saving.run(download)
 
     return final
 
@@ -102,11 +106,12 @@ class _Saving:
     _total: int | None = None
     _buffer: bytearray = attrs.field(factory=bytearray)
 
-    async def run(self, source: _media_http.Source, *, timeout: float) -> None:  # noqa: ASYNC109 - as above.
+    async def run(self, download: "Callable[[Mapping[str, str], _Saving], Awaitable[None]]") -> None:
         """Download the file; what was interrupted can be resumed, of what was refused nothing stays."""
         try:
-            await _media_http.download(source, self._conditions(), self, timeout=timeout)
-            await self._finish()
+            await download(self._conditions(), self)
+            with anyio.CancelScope(shield=True):  # What is whole would have to come again.
+                await self._finish()
         except MediaError as error:
             if not error.retryable:
                 await self._discard()
@@ -116,9 +121,6 @@ class _Saving:
 
     async def begin(self, http_code: int, headers: Mapping[str, str]) -> None:
         """Decide what the answer's head means for the part."""
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise MediaError("the media server packed the file, though it was not asked to")
-
         if http_code == 200:
             await self._on_disk(self._part.restart, headers.get("etag", ""))
             self._total = _number(headers.get("content-length"))
@@ -129,6 +131,9 @@ class _Saving:
             raise MediaError("the file is not the one that was begun", http_code=http_code, retryable=True)
         else:
             raise _refused(http_code, headers)
+
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise MediaError("the media server packed the file, though it was not asked to")
 
         self._check_size(self._total or 0)
 
@@ -173,7 +178,7 @@ class _Saving:
 
     async def _discard(self) -> None:
         self._buffer.clear()
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), suppress(MediaError):
             await self._on_disk(self._part.discard)
 
     async def _close(self) -> None:

@@ -223,6 +223,9 @@ async def test_file_that_changed_is_not_spliced(api, tmp_path):
     assert path.read_bytes() == other
 
 
+RIGHT = f"bytes {len(JPEG) // 2}-{len(JPEG) - 1}/{len(JPEG)}"
+
+
 def rest(**headers):
     return Answer(b"x" * 10, headers, 206)
 
@@ -231,7 +234,8 @@ def rest(**headers):
     "answer",
     [
         rest(),
-        rest(ETag='"other"', **{"Content-Range": f"bytes {len(JPEG) // 2}-{len(JPEG) // 2 + 9}/9"}),
+        rest(ETag='"other"', **{"Content-Range": RIGHT}),
+        rest(**{"Content-Range": RIGHT}),
         rest(**{"Content-Range": f"bytes 0-9/{len(JPEG)}"}),
         rest(**{"Content-Range": "bytes */10"}),
         rest(**{"Content-Range": f"bytes {'9' * 5000}-9/10"}),
@@ -262,6 +266,19 @@ async def test_rest_that_lies_about_its_place_is_not_spliced(api, tmp_path):
 
     assert seen.requests[0].header("Range") == ""
     assert path.read_bytes() == JPEG
+
+
+async def test_rest_that_ends_early_is_not_the_file(api, tmp_path):
+    """What it says of its place is right, and its own length is not."""
+    status = posted(api)
+    await interrupted(api, status, tmp_path, Truncate())
+    [etag] = tmp_path.glob("*.etag")
+    api.media_faults.append(rest(ETag=etag.read_text(), **{"Content-Range": RIGHT}))
+
+    with pytest.raises(TransportError, match="cut in the middle"):
+        await client_of(api).save_media(status, tmp_path, allow_loopback=True)
+
+    assert not list(tmp_path.glob("*.jpg"))
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"', "bare", '"a" b"'])
@@ -444,6 +461,19 @@ def test_part_with_two_names_is_not_written(tmp_path):
     assert claims[1].size == 0
     claims[1].close()
     assert (tmp_path / "kept.jpg").read_bytes() == JPEG
+
+
+def test_part_that_was_closed_is_left_alone(tmp_path):
+    """It may be another's by now."""
+    part = _part.claim(tmp_path / "photo.jpg")
+    part.close()
+    other = _part.claim(tmp_path / "photo.jpg")
+
+    part.discard()
+
+    other.write(JPEG)
+    other.publish()
+    assert tree(tmp_path) == {"photo.jpg": JPEG}
 
 
 def test_file_system_without_hard_links_will_do(tmp_path, monkeypatch):

@@ -325,6 +325,18 @@ async def test_address_that_changes_after_the_look_up_gains_nothing(inside, monk
 
 
 @pytest.mark.anyio
+async def test_connection_that_is_lost_at_once_may_heal(inside, monkeypatch):
+    """Nobody knows then where it led, and nothing was sent."""
+    monkeypatch.setattr("httpcore._backends.anyio.AnyIOStream.get_extra_info", lambda *_: None)
+
+    async with Simulator(max_rate=None) as api:
+        with pytest.raises(TransportError, match="lost") as caught:
+            await client_of(api).save_media(posted(api), inside, allow_loopback=True)
+
+    assert caught.value.retryable
+
+
+@pytest.mark.anyio
 async def test_http_is_for_this_machine_alone(inside, monkeypatch):
     """With `allow_loopback` an http address that leads to the Internet is still refused."""
     monkeypatch.setattr(_media_http, "is_loopback", lambda _: False)
@@ -462,6 +474,17 @@ async def test_answer_that_is_no_http_is_a_transport_error(inside, answer):
             await client_of(api).save_media(posted(api), inside, allow_loopback=True)
 
     assert not list(inside.glob("*.jpg"))
+
+
+@pytest.mark.anyio
+async def test_packed_error_page_is_an_error_page(inside):
+    """Its code says whether time heals it."""
+    async with Simulator(max_rate=None) as api:
+        api.media_faults.append(Answer("", {"Content-Encoding": "br"}, 503))
+        with pytest.raises(MediaError) as caught:
+            await client_of(api).save_media(posted(api), inside, allow_loopback=True)
+
+    assert (caught.value.http_code, caught.value.retryable) == (503, True)
 
 
 @pytest.mark.anyio
