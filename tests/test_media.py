@@ -212,9 +212,10 @@ async def test_retries_go_on_where_it_stopped(api, tmp_path, fault):
     assert path.read_bytes() == JPEG
 
 
-async def test_file_that_changed_is_not_spliced(api, tmp_path):
+@pytest.mark.parametrize("other", [JPEG[:4] + JPEG[:3:-1], JPEG[:4] + b"short"], ids=len)
+async def test_file_that_changed_is_not_spliced(api, tmp_path, other):
     """The server has another file by now: that one comes, whole."""
-    status, other = posted(api), JPEG[::-1].replace(JPEG[::-1][:4], JPEG[:4])
+    status = posted(api)
     await interrupted(api, status, tmp_path, Truncate())
     serve(api, status.download_url, other)
 
@@ -446,6 +447,15 @@ def test_part_that_was_taken_away_is_not_written(tmp_path, monkeypatch):
 
     assert _part.claim(final) is None
     assert tree(tmp_path) == {"photo.jpg": b""}
+
+
+def test_part_of_a_file_that_is_there_is_taken_away(tmp_path):
+    """Who begins just when another has finished has nothing to do."""
+    final = tmp_path / "photo.jpg"
+    final.write_bytes(JPEG)
+
+    assert _part.claim(final) is None
+    assert tree(tmp_path) == {"photo.jpg": JPEG}
 
 
 def test_part_with_two_names_is_not_written(tmp_path):
