@@ -172,6 +172,22 @@ async def test_proxy_of_the_environment_is_used(api, tmp_path, monkeypatch):
     assert path.read_bytes() == JPEG
 
 
+async def test_proxy_is_passed_over_where_the_environment_says_so(api, tmp_path, monkeypatch):
+    """`NO_PROXY` is minded, and http, which is for this machine, never goes to a proxy."""
+    status, client = posted(api), client_of(api)
+    monkeypatch.setattr(_media_http, "ssl_context", trusting_context)
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "localhost")
+
+    async with tls_in_front_of(api) as url:
+        item = to_dict(posted(api)) | {"downloadUrl": status.download_url.replace(api.url, url)}
+        over_https = await client.save_media(from_dict(item), tmp_path, allow_loopback=True)
+
+    over_http = await client.save_media(status, tmp_path, allow_loopback=True)
+
+    assert over_https.read_bytes() == over_http.read_bytes() == JPEG
+
+
 async def test_wrong_proxy_is_a_configuration_error(api, tmp_path, monkeypatch):
     """As it is for the API."""
     client = client_of(api)
@@ -493,9 +509,11 @@ def test_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    part = _part.claim(tmp_path / "photo.jpg")
-    part.write(JPEG)
-    part.publish()
+    parts = [_part.claim(tmp_path / name) for name in ("photo.jpg", "other.jpg")]
+    (tmp_path / "other.jpg").write_bytes(b"of somebody else")
+    for part in parts:
+        part.write(JPEG)
+        part.publish()
     _part.write_whole(tmp_path / "photo.json", b"{}")
 
-    assert tree(tmp_path) == {"photo.jpg": JPEG, "photo.json": b"{}"}
+    assert tree(tmp_path) == {"photo.jpg": JPEG, "photo.json": b"{}", "other.jpg": b"of somebody else"}
