@@ -68,8 +68,7 @@ async def save_sidecar(status: Status, directory: Path) -> Path:
     # Half an emoji, which UTF-8 has no bytes for, becomes the escape that JSON has for it.
     text = f"{_wire.dumps(_wire.to_dict(status))}\n".encode(errors="backslashreplace")
 
-    await make_directory(directory)
-    await _on_disk(directory, _part.write_whole, path, text)
+    await _on_disk(directory, _write_sidecar, path, text)
     return path
 
 
@@ -79,7 +78,16 @@ async def make_directory(directory: Path) -> None:
     Raises:
         MediaError: it cannot be made.
     """
-    await _on_disk(directory, functools.partial(directory.mkdir, parents=True, exist_ok=True))
+    await _on_disk(directory, _make, directory)
+
+
+def _write_sidecar(path: Path, text: bytes) -> None:
+    _make(path.parent)
+    _part.write_whole(path, text)
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
 
 
 def _address(status: MediaStatus) -> str:
@@ -173,8 +181,9 @@ class _Saving:
         await self._on_disk(self._part.publish)
 
     async def _flush(self) -> None:
-        data, self._buffer = bytes(self._buffer), bytearray()
-        await self._on_disk(self._part.write, data)
+        if self._buffer:
+            data, self._buffer = bytes(self._buffer), bytearray()
+            await self._on_disk(self._part.write, data)
 
     async def _discard(self) -> None:
         self._buffer.clear()
