@@ -20,7 +20,6 @@ from greenapi_async import (
     _backoff,
     _media_http,
     _part,
-    client,
     from_dict,
     to_dict,
 )
@@ -36,8 +35,7 @@ STEM = f"20251122T120000Z_79001234567_{ID}"
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """Hardly a wait between two tries."""
-    monkeypatch.setattr(_backoff, "_SHORTEST", 0.01)
-    monkeypatch.setattr(client.random, "random", lambda: 0.0)
+    monkeypatch.setattr(_backoff, "delay", lambda *_: 0.01)
 
 
 @pytest.fixture

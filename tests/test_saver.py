@@ -28,8 +28,7 @@ def environment(monkeypatch):
             monkeypatch.delenv(name)
 
     monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setattr(_backoff, "_LONGEST", 0.0)
-    monkeypatch.setattr(_backoff, "_SHORTEST", 0.01)
+    monkeypatch.setattr(_backoff, "delay", lambda *_: 0.01)
 
 
 @pytest.fixture
