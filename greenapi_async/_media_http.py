@@ -15,7 +15,6 @@ import httpx
 from greenapi_async._address import is_loopback, is_public
 from greenapi_async._http import NO_ANSWER, ssl_context, transport_error
 from greenapi_async._pool import ConnectionPool
-from greenapi_async._refusals import printable
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
 
 _SLOWEST: Final = 4096
@@ -56,7 +55,7 @@ def source(url: str, *, allow_loopback: bool) -> Source:
 
     schemes = {"https", "http"} if allow_loopback else {"https"}
     if parsed.scheme not in schemes or not parsed.host or parsed.userinfo:
-        raise MediaError(f"not an https address that can be downloaded: {printable(url)[:100]}")
+        raise MediaError("the API gave an address that is not https, or cannot be read")
 
     return Source(url=parsed, loopback=allow_loopback)
 

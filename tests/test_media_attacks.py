@@ -1,9 +1,11 @@
 """Downloads against a hostile world: strangers choose the address, the names and the bytes."""
 
+import logging
 import os
 import resource
 import signal
 import socket
+import traceback
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -642,6 +644,28 @@ async def test_media_host_never_gets_the_token(inside):
     assert api.token not in repr(request)
     assert api.requests == []
     assert api.token.encode() not in b"".join(tree(inside).values())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "fault", [None, Refuse(404), Raw(b""), Answer("", {"Location": "https://a.example/x"}, 302)]
+)
+async def test_link_is_in_no_log(inside, caplog, fault):
+    """Whoever has a link has the photo: it is in no log, of whatever library, and in no error."""
+    caplog.set_level(logging.DEBUG)
+    said = []
+
+    async with Simulator(max_rate=None) as api:
+        api.media_faults.append(fault)
+        status = posted(api)
+        try:
+            await client_of(api).save_media(status, inside, allow_loopback=True)
+        except (MediaError, TransportError) as error:
+            said = list(traceback.TracebackException.from_exception(error, capture_locals=False).format())
+
+    link = status.download_url.rpartition("/")[2]
+    assert caplog.records
+    assert link not in "".join([*said, *(record.getMessage() for record in caplog.records)])
 
 
 @pytest.mark.anyio
