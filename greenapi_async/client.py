@@ -202,10 +202,10 @@ class AsyncStatusesClient:
         """Download the picture, video or voice note of a status, and return the path of the file.
 
         The directory is made where it is missing. The name is made of time, sender and id, never of `file_name`:
-        `20261122T215800Z_79001234567_3EB0C431C26A1916E07A.jpg`, and beside it `….json`, the API's own object. A
-        file that is there already is returned at once. What is interrupted stays as `….part`, and the next call
-        goes on from there. Whoever saves the same status at the same time, in another process even, waits and
-        gets the same file. Files are readable by their owner only.
+        `20261122T215800Z_79001234567_3EB0C431C26A1916E07A.jpg`, and beside it `….json`, the API's own object, which
+        stays where the download fails. A file that is there already is returned at once. What is interrupted stays
+        as `….part`, and the next call goes on from there. Whoever saves the same status at the same time, in another
+        process even, waits and gets the same file. Files are readable by their owner only.
 
         Only https to public addresses is followed, no redirect, and neither the token nor anything of an
         injected `http_client` goes there. A proxy of the environment is used; the address is then its to check.
