@@ -42,6 +42,13 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the decoder for ten minutes, or for as many seconds as are given."""
+    session.install("-e", ".", "atheris>=3")
+    session.run("python", "tests/fuzz/fuzz_decoder.py", *session.posargs)
+
+
 @nox.session
 def endurance(session: nox.Session) -> None:
     """Kill a poller 200 times, and let one run for ten minutes."""

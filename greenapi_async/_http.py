@@ -32,7 +32,7 @@ _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _Error = TypeVar("_Error", bound=BaseException)
-NO_ANSWER: Final = (httpx.HTTPError, OSError, anyio.ClosedResourceError, UnicodeError)
+NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole answer comes."""
 
 

@@ -59,7 +59,8 @@ class BaseStatus:
         return self.sender_contact_name or self.sender_name or self.sender_id or self.chat_id
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id_message} {self.posted_at:%Y-%m-%dT%H:%M:%SZ}>"
+        id_message = repr(self.id_message)[1:-1]  # Escapes what a terminal acts on: it ends up in logs.
+        return f"<{type(self).__name__} {id_message} {self.posted_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
 @attrs.frozen(kw_only=True, repr=False)

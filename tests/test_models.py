@@ -116,6 +116,15 @@ def test_repr_shows_type_id_and_time_and_nothing_private(model):
     assert str(full(model)) == repr(full(model))
 
 
+@pytest.mark.parametrize("id_message", ["\x1b[2J", "1\n2026 ERROR forged", "\u202e", "\U000e0041", "\ud83d"])
+def test_repr_cannot_forge_a_line_of_a_log(id_message):
+    """The id is a stranger's text as well, and this is what stands in a log."""
+    shown = repr(status(models.DeletedStatus, id_message=id_message))
+
+    assert shown.isprintable()
+    assert shown == f"<DeletedStatus {ascii(id_message)[1:-1]} 2024-03-12T08:36:35Z>"
+
+
 @each_class
 def test_a_status_is_a_value(model):
     """Equal where all fields are equal, usable in sets whatever JSON it holds."""
