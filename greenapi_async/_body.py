@@ -50,7 +50,10 @@ class Body:
         while chunk and self._gzip is not None:
             if self._gzip.eof:  # A gzip body may be several gzip streams in a row, and zeros that pad it.
                 chunk = chunk.lstrip(b"\0")
-                self._gzip = zlib.decompressobj(_GZIP) if chunk else self._gzip
+                if not chunk:
+                    return
+
+                self._gzip = zlib.decompressobj(_GZIP)
 
             try:
                 unpacked = self._gzip.decompress(chunk, self._limit - len(self._content) + 1)

@@ -70,6 +70,14 @@ def test_several_gzip_streams_in_a_row_are_one_body(parts, at):
     assert received(cut(data, at), "gzip") == b"".join(parts)
 
 
+@pytest.mark.parametrize("at", [[], [-3], [-2, -1]])
+def test_zeros_that_pad_a_gzip_stream_are_no_part_of_it(at):
+    """They end with the chunk, and with it the search for another stream: it went on for ever once."""
+    data = gzip.compress(b"[]") + bytes(3)
+
+    assert received(cut(data, [len(data) + place for place in at]), "gzip") == b"[]"
+
+
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 200), places, st.sampled_from(["", "gzip"]))
 def test_the_content_never_grows_beyond_the_limit(data, limit, at, content_encoding):
     """For every limit and every cut: all of the body within it, or the error."""
