@@ -15,6 +15,7 @@ from greenapi_async.simulator.faults import (
     IgnoreMinutes,
     Refuse,
     Reset,
+    Spoil,
     Truncate,
     Wire,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Reset",
     "Response",
     "Simulator",
+    "Spoil",
     "Truncate",
     "Wire",
     "demo",

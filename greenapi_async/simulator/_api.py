@@ -117,7 +117,7 @@ class Api:
         return item
 
     def post_raw(self, item: Any) -> None:
-        """Put any JSON value on the feed as it is."""
+        """Put any JSON value on the feed as it is, and bytes as they are: broken UTF-8, say."""
         self._feed.add(item, now=self.clock())
 
     def respond(self, request: Request) -> Response:

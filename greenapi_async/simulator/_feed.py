@@ -1,13 +1,14 @@
 """What was posted, and which of it an answer shows."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
 from greenapi_async.simulator._json import encode
 
 RETENTION = 30 * 86_400.0
+_MILLISECONDS = 100_000_000_000  # From here on a timestamp counts these: in seconds it is the year 5138.
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +29,10 @@ class Feed:
         return len(self._entries)
 
     def add(self, item: Any, *, now: float) -> None:
-        """Put any JSON value on the feed, as it is at this moment."""
+        """Put any JSON value on the feed, as it is at this moment; bytes go out as they are.
+
+        What has no timestamp in UNIX seconds shows by when it was received.
+        """
         fields = item if isinstance(item, dict) else {}
         sender_id, timestamp = fields.get("senderId"), fields.get("timestamp")
 
@@ -36,7 +40,7 @@ class Feed:
             _Entry(
                 wire=encode(item),
                 sender_id=sender_id if isinstance(sender_id, str) else None,
-                timestamp=timestamp if type(timestamp) is int else now,
+                timestamp=timestamp if _is_seconds(timestamp) else now,
                 received_at=now,
             )
         )
@@ -56,3 +60,7 @@ class Feed:
         )
 
         return b"[" + b",".join(shown) + b"]"
+
+
+def _is_seconds(timestamp: object) -> TypeGuard[int]:
+    return type(timestamp) is int and 0 <= timestamp < _MILLISECONDS

@@ -5,7 +5,18 @@ from typing import Any
 
 
 def encode(value: Any) -> bytes:
-    """Return the value as JSON; half a surrogate pair, which UTF-8 cannot hold, comes out as its escape."""
+    """Return the value as JSON, bytes as they are.
+
+    Half a surrogate pair, which UTF-8 cannot hold, comes out as its escape.
+    """
+    if isinstance(value, bytes):
+        return value
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     return text.encode("utf-8", "backslashreplace")
+
+
+def decode(body: bytes) -> Any:
+    """Return the value of a body that was posted, broken UTF-8 in it or not."""
+    return json.loads(body.decode("utf-8", "surrogateescape"))

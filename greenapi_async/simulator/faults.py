@@ -3,17 +3,20 @@
 A new fault is a subclass of `Fault` with the one method that it changes: `ask`, `answer` or `send`.
 """
 
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal, Protocol
 
 import anyio
 import attrs
 
-from greenapi_async.simulator._json import encode
+from greenapi_async.simulator._json import decode, encode
 from greenapi_async.simulator._messages import JSON, TEXT, Request, Response, replace_headers, response
 from greenapi_async.simulator._refusals import refusal
+
+_CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: \d+")
 
 
 class Wire(Protocol):
@@ -105,6 +108,33 @@ class Answer(Fault):
 
 
 @attrs.frozen
+class Spoil(Fault):
+    """Answer as usual, but with other headers or other items.
+
+    `headers` replace the usual ones or add to them; a value of None removes the header. `items` gets the list
+    of items and returns what is sent in its place, any JSON value.
+    """
+
+    headers: Mapping[str, str | None] = attrs.field(factory=dict)
+    items: Callable[[list[Any]], Any] | None = attrs.field(default=None, kw_only=True)
+
+    def ask(self, request: Request) -> Request:
+        """Ask for an answer that is not packed."""
+        kept = [(name, value) for name, value in request.headers if name.lower() != "accept-encoding"]
+        return attrs.evolve(request, headers=kept)
+
+    def answer(self, exchange: Exchange) -> Response:
+        """Change the answer; a refusal has no items."""
+        regular, body = exchange.regular, exchange.regular.body
+
+        if self.items is not None and regular.http_code == 200:
+            body = encode(self.items(decode(body)))
+
+        changes = {"Content-Length": str(len(body)), **self.headers}
+        return Response(regular.http_code, replace_headers(regular.headers, changes), body)
+
+
+@attrs.frozen
 class IgnoreMinutes(Fault):
     """Answer as if the request had asked for so many minutes."""
 
@@ -179,13 +209,27 @@ class Reset(Fault):
 
 @attrs.frozen
 class Truncate(Fault):
-    """Promise the whole body, send the part `keep` of it, close the connection."""
+    """Send the part `keep` of the body and close the connection; after all of it, 1.0, without a word.
+
+    `framing` is how the client is told where the body ends: by its length, by chunks, or by the closing alone,
+    which makes half a body look whole.
+    """
 
     keep: float = 0.5
+    framing: Literal["length", "chunked", "close"] = "length"
+
+    def answer(self, exchange: Exchange) -> Response:
+        """Leave out the length where chunks are to stand for it."""
+        if self.framing != "chunked":
+            return exchange.regular
+
+        headers = replace_headers(exchange.regular.headers, {"Content-Length": None})
+        return attrs.evolve(exchange.regular, headers=headers)
 
     async def send(self, wire: Wire) -> None:
         """Send a part, and close."""
-        await wire.send(wire.head + wire.body[: int(len(wire.body) * self.keep)])
+        head = _CONTENT_LENGTH.sub(b"", wire.head) if self.framing == "close" else wire.head
+        await wire.send(head + wire.body[: int(len(wire.body) * self.keep)])
         wire.close()
 
 
@@ -203,7 +247,9 @@ class Endless(Fault):
             await wire.send(b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n")
 
         line = (
-            b"1000\r\n%b\r\n" % (b" " * 4096) if self.what == "body" else b"X-Endless: %b\r\n" % (b"x" * 64)
+            b"10000\r\n%b\r\n" % (b" " * 65_536)
+            if self.what == "body"
+            else b"X-Endless: %b\r\n" % (b"x" * 4096)
         )
 
         while True:
