@@ -31,7 +31,7 @@ from greenapi_async.errors import (
 )
 from greenapi_async.events import Event, Polled
 from greenapi_async.models import Status
-from greenapi_async.simulator import Simulator, demo
+from greenapi_async.simulator import Simulator, chaos, demo
 
 _INTERVAL = 60.0
 _DEMO_INTERVAL = 1.0
@@ -98,6 +98,7 @@ _SIMULATOR_EXAMPLES = """\
 examples:
   greenapi-async simulator                   on any free port
   greenapi-async simulator --port 8800
+  greenapi-async simulator --chaos 7         everything that can go wrong, for hours
 
 Paste the lines that it prints into another terminal, and run your bot or `greenapi-async watch` there.
 """
@@ -218,6 +219,9 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_simulate)
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: any free one")
+    parser.add_argument(
+        "--chaos", type=_count, metavar="SEED", help="let most answers go wrong, in the order of this number"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -306,6 +310,9 @@ async def _simulate(options: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
         api = await _listen(stack, options.port)
         _print_exports(api)
+
+        if options.chaos is not None:
+            await chaos(api, options.chaos, every=_SIMULATOR_POSTS_EVERY)
 
         while True:
             await demo(api, every=_SIMULATOR_POSTS_EVERY)

@@ -61,7 +61,7 @@ HOMES = {
     "threading": {"stores"},
     "ssl": {"_http", "_pool"},
     "zlib": {"_body", "simulator"},
-    "random": {"client", "poller"},
+    "random": {"client", "poller", "simulator"},
     "time": {"client", "_page", "simulator"},
     "asyncio": set(),
     "trio": set(),

@@ -291,6 +291,20 @@ def test_simulator_prints_what_to_paste_and_ends_on_ctrl_c(capsys, monkeypatch):
     ]
 
 
+def test_simulator_in_chaos_plays_the_seed_for_ever(capsys, monkeypatch):
+    """The same number brings the same trouble, so that a bot can be tried on it again."""
+    played = []
+
+    async def interrupt(api, seed, *, every):
+        played.append((type(api), seed))
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli, "chaos", interrupt)
+
+    assert cli.main(["simulator", "--chaos", "7"]) == 130
+    assert played == [(Simulator, 7)]
+
+
 def test_simulator_says_that_its_port_is_taken(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -594,6 +608,7 @@ def test_what_does_not_heal_soon_is_one_line_too(api, capsys, fault, advice):
         ["simulator", "--port", "-1"],
         ["simulator", "--port", "65536"],
         ["simulator", "--port", "http"],
+        ["simulator", "--chaos", "much"],
         ["bogus"],
     ],
     ids=" ".join,

@@ -1,5 +1,6 @@
 """A GREEN-API on loopback: post statuses to it, let it fail on demand, point a client at it."""
 
+from greenapi_async.simulator._chaos import chaos
 from greenapi_async.simulator._demo import demo
 from greenapi_async.simulator._downloads import Media
 from greenapi_async.simulator._messages import Received, Request, Response
@@ -39,5 +40,6 @@ __all__ = [
     "Spoil",
     "Truncate",
     "Wire",
+    "chaos",
     "demo",
 ]

@@ -1,0 +1,160 @@
+"""The poller among everything that can go wrong, all of it at once."""
+
+import json
+from collections import Counter, deque
+
+import anyio
+import pytest
+import trio
+from memory import http_client
+from trio.testing import MockClock
+
+from greenapi_async import AsyncStatusesClient, UnknownStatus, _backoff, from_dict
+from greenapi_async.simulator import Simulator, _chaos, chaos
+
+EPOCH = 1_800_000_000.25
+MINUTE = 60
+HOUR = 3600
+MIB = 2**20
+TICKS = 20_000
+
+
+class Met(deque):
+    """The faults to come, and a tally of those that were met."""
+
+    def __init__(self):
+        super().__init__()
+        self.tally = Counter()
+        self._names = {id(fault): name for name, spell in _chaos.SPELLS.items() for fault in spell if fault}
+
+    def popleft(self):
+        fault = super().popleft()
+        self.tally[self._names.get(id(fault), "nothing")] += 1
+        return fault
+
+
+class Run:
+    """A simulator in trouble, a poller, and what it yielded."""
+
+    def __init__(self, api):
+        self.api = api
+        self.api.faults = Met()
+        self.seen = []
+        self.health = None
+
+    async def poll(self, client, interval):
+        poller = client.poll(interval)
+        async for status in poller:
+            self.seen.append((status.key, type(status)))
+            self.health = poller.health
+
+    async def trouble(self, seed, *, every, ticks):
+        """Make trouble until the poller has asked so often."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: chaos(self.api, seed, every=every))
+            while len(self.api.requests) < ticks:  # noqa: ASYNC110 - a list has no event.
+                await anyio.sleep(every)
+
+            tasks.cancel_scope.cancel()
+
+        self.api.faults.clear()
+
+    @property
+    def posted(self):
+        """What the poller has to yield, once each."""
+        everything = self.api._feed.answer(10**9, now=0.0, contacts=None)
+        statuses = map(from_dict, json.loads(everything.decode(errors="replace")))
+        return [(status.key, type(status)) for status in statuses]
+
+
+def test_20_000_ticks_among_all_faults_lose_nothing_and_repeat_nothing(monkeypatch, caplog):
+    """Two weeks in which most answers go wrong: every status comes once, what is malformed as unknown."""
+    caplog.set_level("ERROR", "greenapi_async")
+
+    def now():
+        return EPOCH + trio.current_time()
+
+    async def play():
+        run = Run(Simulator(clock=now))
+        async with (
+            trio.open_nursery() as tasks,
+            http_client(run.api, tasks, monkeypatch) as http,
+            AsyncStatusesClient(
+                run.api.id_instance,
+                run.api.token,
+                api_url=run.api.url,
+                http_client=http,
+                max_body=MIB,
+                clock=now,
+            ) as client,
+        ):
+            tasks.start_soon(run.poll, client, 1.0 * MINUTE)
+            await run.trouble(seed=1, every=10.0 * MINUTE, ticks=TICKS)
+            await trio.sleep(3 * HOUR)
+            tasks.cancel_scope.cancel()
+
+        return run
+
+    run = trio.run(play, clock=MockClock(autojump_threshold=0))
+
+    assert Counter(run.seen) == Counter(run.posted)
+    assert len(run.posted) > 1000
+    assert Counter(kind for _, kind in run.seen)[UnknownStatus] > 200
+    assert len(run.api.requests) > TICKS
+    assert run.api.faults.tally.keys() == {*_chaos.SPELLS, "nothing"}
+    assert min(run.api.faults.tally.values()) > 100
+    assert (run.health.gaps, run.health.state) == ((), "ok")
+    assert not caplog.records
+
+
+@pytest.mark.anyio
+async def test_the_same_over_real_sockets(monkeypatch, caplog):
+    """A few hundred ticks within a few seconds, for which the quickest rung is enough: what is late waits."""
+    caplog.set_level("ERROR", "greenapi_async")
+    monkeypatch.setattr(_backoff, "delay", lambda *_: 0.0)
+    run = Run(Simulator(max_rate=None))
+
+    async with (
+        run.api,
+        AsyncStatusesClient(
+            run.api.id_instance, run.api.token, api_url=run.api.url, timeout=0.2, max_rate=None, max_body=MIB
+        ) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(run.poll, client, 0.005)
+        with anyio.fail_after(30):
+            await run.trouble(seed=2, every=0.02, ticks=300)
+            timely = {status.key for status in await client.fetch(minutes=10)}
+            while not timely <= {key for key, _ in run.seen}:  # noqa: ASYNC110 - a list has no event.
+                await anyio.sleep(0.02)
+
+        tasks.cancel_scope.cancel()
+
+    assert not Counter(run.seen) - Counter(run.posted)
+    assert len(timely) > 50
+    assert len(run.api.faults.tally) > 30
+
+
+async def first_of(seed, count):
+    api = Simulator(clock=lambda: EPOCH)
+    with anyio.move_on_after(count) as scope:
+        await chaos(api, seed, every=1.0)
+
+    assert scope.cancelled_caught
+    return list(map(id, api.faults)), [
+        {name: value for name, value in item.items() if name not in {"downloadUrl", "fileName"}}
+        if isinstance(item, dict)
+        else item
+        for item in json.loads(api._feed.answer(10**9, now=0.0, contacts=None).decode(errors="replace"))
+    ]
+
+
+def test_chaos_is_the_same_for_a_seed():
+    """What a seed brought to light can be looked at again, but for the names of media files."""
+    once, again, other = (
+        trio.run(first_of, seed, 300, clock=MockClock(autojump_threshold=0)) for seed in (3, 3, 4)
+    )
+
+    assert once == again
+    assert once[0] != other[0]
+    assert once[1] != other[1]
