@@ -60,6 +60,12 @@ class Run:
         self.api.faults.clear()
 
     @property
+    def lost(self):
+        """What should have been yielded and was not, or too often."""
+        posted, seen = Counter(self.posted), Counter(self.seen)
+        return (posted - seen) | (seen - posted)
+
+    @property
     def posted(self):
         """What the poller has to yield, once each."""
         everything = self.api._feed.answer(10**9, now=0.0, contacts=None)
@@ -76,6 +82,7 @@ def test_20_000_ticks_among_all_faults_lose_nothing_and_repeat_nothing(monkeypat
 
     async def play():
         run = Run(Simulator(clock=now))
+        lost = []
         async with (
             trio.open_nursery() as tasks,
             http_client(run.api, tasks, monkeypatch) as http,
@@ -89,20 +96,28 @@ def test_20_000_ticks_among_all_faults_lose_nothing_and_repeat_nothing(monkeypat
             ) as client,
         ):
             tasks.start_soon(run.poll, client, 1.0 * MINUTE)
-            await run.trouble(seed=1, every=10.0 * MINUTE, ticks=TICKS)
-            await trio.sleep(3 * HOUR)
+
+            for ticks in (TICKS * 3 // 4, TICKS):
+                with pytest.MonkeyPatch.context() as patch:
+                    if ticks < TICKS:  # Too wide an answer would bring what was lost.
+                        patch.delitem(_chaos.SPELLS, "minutes ignored")
+                    await run.trouble(seed=ticks, every=10.0 * MINUTE, ticks=ticks)
+
+                await trio.sleep(3 * HOUR)
+                lost.append(run.lost)
+
             tasks.cancel_scope.cancel()
 
-        return run
+        return run, lost
 
-    run = trio.run(play, clock=MockClock(autojump_threshold=0))
+    run, lost = trio.run(play, clock=MockClock(autojump_threshold=0))
 
-    assert Counter(run.seen) == Counter(run.posted)
+    assert not any(lost)
     assert len(run.posted) > 1000
     assert Counter(kind for _, kind in run.seen)[UnknownStatus] > 200
     assert len(run.api.requests) > TICKS
     assert run.api.faults.tally.keys() == {*_chaos.SPELLS, "nothing"}
-    assert min(run.api.faults.tally.values()) > 100
+    assert min(run.api.faults.tally.values()) > 50
     assert (run.health.gaps, run.health.state) == ((), "ok")
     assert not caplog.records
 

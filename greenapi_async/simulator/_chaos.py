@@ -34,7 +34,7 @@ _TEXTS = (
     "a\r\nb\u202ec\u2066",
     "",
 )
-_LATE = (0, 0, 0, 60, 900, 3_600, 9_000, 20 * 3_600, -3_600)
+_LATE = (0, 0, 0, 60, 1_000, 3_600, 9_100, 86_400, -3_600)
 
 # Each goes on for some answers. What time cannot heal comes alone, as a poller gives up at the third in a row.
 SPELLS: Final[dict[str, tuple[Fault | None, ...]]] = {
