@@ -15,7 +15,8 @@ _FEWEST_CELLS = 10
 _COLOURS = {"text": 32, "image": 36, "video": 34, "audio": 35, "deleted": 31, "unknown": 33}
 _BOLD = 1
 _DIM = 2
-_JOINERS = "\u200c\u200d"  # Persian and emoji are broken without them.
+_INVISIBLE = "\u200c\u200d\u200e\u200f"  # Persian, emoji, Hebrew and Arabic are broken without them.
+_AS_EMOJI = "\ufe0f"  # Makes the character before it as wide as an emoji.
 
 
 def json_line(status: Status) -> str:
@@ -86,7 +87,11 @@ def shown(text: str) -> str:
 
 def _is_harmless(char: str) -> bool:
     # Python's own tables are older than the newest emoji, which it takes for not printable.
-    return char.isprintable() or char in _JOINERS or "\U0001f000" <= char <= "\U0001faff"
+    return char.isprintable() or char in _INVISIBLE or _is_pictograph(char)
+
+
+def _is_pictograph(char: str) -> bool:
+    return "\U0001f000" <= char <= "\U0001faff"
 
 
 def _escaped(char: str) -> str:
@@ -110,10 +115,16 @@ def _cells(text: str) -> int:
 
 
 def _width(char: str) -> int:
-    if char in _JOINERS or unicodedata.category(char) in {"Mn", "Me"}:
+    """Return the cells that a character takes, at most: a line that is wider than thought would go on below."""
+    if char == _AS_EMOJI:
+        return 1
+
+    category = unicodedata.category(char)
+    if char in _INVISIBLE or category in {"Mn", "Me"}:
         return 0
 
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    is_new_emoji = category == "Cn" and _is_pictograph(char)
+    return 2 if is_new_emoji or unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def _painted(text: str, code: int) -> str:

@@ -8,7 +8,7 @@ from greenapi_async import AsyncStatusesClient, GreenApiError, from_dict, to_dic
 from greenapi_async._terminal import json_line, text_line
 
 TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
-JOINERS = "\u200c\u200d"
+INVISIBLE = "\u200c\u200d\u200e\u200f"
 
 
 HTTP_CODES = (200, 200, 200, 200, 400, 403, 404, 466, 500, 302)
@@ -79,4 +79,6 @@ def _examined(status):
 
 def is_harmless(line):
     """Whether a line holds nothing that a terminal acts on; colours are off where stdout is none."""
-    return all(char.isprintable() or char in JOINERS or "\U0001f000" <= char <= "\U0001faff" for char in line)
+    return all(
+        char.isprintable() or char in INVISIBLE or "\U0001f000" <= char <= "\U0001faff" for char in line
+    )
