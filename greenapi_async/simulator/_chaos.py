@@ -77,7 +77,7 @@ SPELLS: Final[dict[str, tuple[Fault | None, ...]]] = {
 }
 
 # Fields that make a status malformed, or of an unknown type; None removes one.
-ODD: Final[tuple[dict[str, Any], ...]] = (
+_ODD: Final[tuple[dict[str, Any], ...]] = (
     {"idMessage": None},
     {"idMessage": ""},
     {"idMessage": 7},
@@ -126,7 +126,7 @@ def _post(api: Api, dice: random.Random) -> None:
 
     match dice.randrange(12):
         case 0 | 1:
-            api.post("text", **usual | dice.choice(ODD))
+            api.post("text", **usual | dice.choice(_ODD))
         case 2:
             api.post_raw(dice.choice((number, [number], [[[{"a": number}]]], {"Ключ": number})))
         case 3:
