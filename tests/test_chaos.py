@@ -52,7 +52,7 @@ class Run:
         """Make trouble until the poller has asked so often."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: chaos(self.api, seed, every=every))
-            while len(self.api.requests) < ticks:  # noqa: ASYNC110 - a list has no event.
+            while len(self.api.requests) < ticks:
                 await anyio.sleep(every)
 
             tasks.cancel_scope.cancel()
@@ -140,7 +140,7 @@ async def test_the_same_over_real_sockets(monkeypatch, caplog):
         with anyio.fail_after(30):
             await run.trouble(seed=2, every=0.02, ticks=300)
             timely = {status.key for status in await client.fetch(minutes=10)}
-            while not timely <= {key for key, _ in run.seen}:  # noqa: ASYNC110 - a list has no event.
+            while not timely <= {key for key, _ in run.seen}:
                 await anyio.sleep(0.02)
 
         tasks.cancel_scope.cancel()
