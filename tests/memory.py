@@ -1,7 +1,5 @@
 """The simulator behind a network in memory: the bytes of a socket, in the virtual time of trio's `MockClock`."""
 
-import functools
-
 import anyio
 import httpcore
 import httpx
@@ -11,11 +9,9 @@ from greenapi_async._pool import ConnectionPool
 from greenapi_async.simulator._server import serve
 
 
-def http_client(api, tasks, monkeypatch):
+def http_client(api, tasks):
     """Return what the library makes for itself, but with such a network below."""
-    connection = functools.partial(httpcore.AsyncHTTPConnection, network_backend=_Network(api, tasks))
-    monkeypatch.setattr("greenapi_async._pool.httpcore.AsyncHTTPConnection", connection)
-    pool = ConnectionPool(None, keepalive=300.0, most_idle=10)
+    pool = ConnectionPool(None, keepalive=300.0, most_idle=10, network_backend=_Network(api, tasks))
     return httpx.AsyncClient(transport=pool, trust_env=False)
 
 
