@@ -79,6 +79,13 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure, and write docs/performance.md; `-- --quick` only tries every row."""
+    session.install(".", "-r", "benchmarks/requirements.txt")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the source distribution, and look into them."""
     shutil.rmtree("dist", ignore_errors=True)

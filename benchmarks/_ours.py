@@ -1,0 +1,33 @@
+"""The only place of the benchmark that knows the library's insides."""
+
+import httpx
+
+from greenapi_async import AsyncStatusesClient, MemoryStore, Status
+from greenapi_async.client import _decode
+
+TOKEN = "0" * 50
+SCOPE = "1101000000"
+
+
+def decode(body: bytes) -> list[Status]:
+    """Return all statuses of an answer."""
+    return _decode(body) or []
+
+
+async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
+    """Return the statuses of an answer that the store does not know."""
+    statuses = decode(body)
+    unseen = await store.unseen(SCOPE, [status.key for status in statuses])
+    return [status for status in statuses if status.key in unseen]
+
+
+def keys(body: bytes) -> list[str]:
+    """Return what the statuses of an answer are remembered by."""
+    return [status.key for status in decode(body)]
+
+
+def client(
+    api_url: str, *, statuses: int = 0, http_client: httpx.AsyncClient | None = None
+) -> AsyncStatusesClient:
+    """Return a client of the server's instance whose answer has so many statuses."""
+    return AsyncStatusesClient(statuses, TOKEN, api_url=api_url, http_client=http_client, max_rate=None)

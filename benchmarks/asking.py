@@ -1,0 +1,104 @@
+"""One question over HTTP, against what else asks it."""
+
+import asyncio
+from typing import Literal
+
+import httpx
+
+from benchmarks import _ours, server
+from benchmarks.measuring import Call, Costs, Effort, interleave, ratio
+from benchmarks.peers import HTTPX_ORJSON, OURS, VENDOR, fetchers
+from benchmarks.results import Bound, Plot, Result, Table, milliseconds, with_quartiles
+
+_SIZES = (0, 10, 100, 500, 5000)
+_AT_ONCE = 100
+
+
+async def measure(effort: Effort) -> list[Result]:
+    """Fetch pages of every size, plain and over TLS, alone and a hundred at once."""
+    with server.running() as addresses:
+        return [
+            await _against(HTTPX_ORJSON, addresses.plain, "cpu", 0.9, effort),
+            await _against(VENDOR, addresses.tls, "wall", 0.4, effort),
+            *await _at_once(addresses.plain, effort),
+            await _peers("Fetching 100 statuses", addresses.plain, effort),
+            await _peers("Fetching 100 statuses over TLS", addresses.tls, effort),
+            await _by_size(addresses.plain, effort),
+        ]
+
+
+async def _against(
+    peer: str, api_url: str, clock: Literal["cpu", "wall"], limit: float, effort: Effort
+) -> Bound:
+    async with fetchers(api_url, 100) as calls:
+        assert len(await calls[OURS]()) == 100
+        costs = await interleave({name: calls[name] for name in (OURS, peer)}, effort.of(60, 3))
+
+    tls = " over TLS" if api_url.startswith("https") else ""
+    what = {"cpu": "CPU", "wall": "wall time"}[clock]
+    return Bound(f"`fetch` of 100{tls}: {what}, of {peer}", limit, ratio(costs[OURS], costs[peer], clock))
+
+
+async def _at_once(api_url: str, effort: Effort) -> list[Result]:
+    """Fetch empty answers; httpx keeps 20 connections by default, and is shown with all of them kept too."""
+    kept = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
+    url = f"{api_url}/waInstance0/getIncomingStatuses/{_ours.TOKEN}"
+    async with (
+        _ours.client(api_url) as ours,
+        httpx.AsyncClient() as bare,
+        httpx.AsyncClient(limits=kept) as roomy,
+    ):
+        contenders = {
+            OURS: _many(ours.fetch),
+            "httpx": _many(lambda: bare.get(url)),
+            "httpx that keeps 100 connections": _many(lambda: roomy.get(url)),
+        }
+        costs = await interleave(contenders, effort.of(15, 2))
+
+    name = f"`fetch` of an empty answer, {_AT_ONCE} at once: CPU, of httpx"
+    return [
+        Bound(name, 0.3, ratio(costs[OURS], costs["httpx"], "cpu")),
+        Table(
+            "A hundred at once",
+            f"Empty answers, {_AT_ONCE} questions at a time on one client; milliseconds for all of them.",
+            ["", "CPU ms", "wall ms", "CPU, of ours"],
+            [_row(each, costs, "cpu") for each in costs],
+        ),
+    ]
+
+
+def _many(call: Call) -> Call:
+    async def calls() -> None:
+        await asyncio.gather(*(call() for _ in range(_AT_ONCE)))
+
+    return calls
+
+
+async def _peers(title: str, api_url: str, effort: Effort) -> Table:
+    async with fetchers(api_url, 100) as calls:
+        costs = await interleave(calls, effort.of(20, 2))
+
+    return Table(
+        title,
+        "One after the other. The vendor's SDK connects anew for every question, in both of its ways.",
+        ["", "CPU ms", "wall ms", "wall, of ours"],
+        [_row(each, costs, "wall") for each in costs],
+    )
+
+
+def _row(name: str, costs: dict[str, Costs], clock: Literal["cpu", "wall"]) -> list[str]:
+    each = costs[name]
+    relative = with_quartiles(ratio(each, costs[OURS], clock))
+    return [name, milliseconds(each.cpu), milliseconds(each.wall), relative]
+
+
+async def _by_size(api_url: str, effort: Effort) -> Plot:
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for size in _SIZES[1:]:
+        async with fetchers(api_url, size) as calls:
+            costs = await interleave(calls, effort.of(10, 1))
+
+        for name, each in costs.items():
+            curves.setdefault(name, []).append((size, sorted(each.cpu)[len(each.cpu) // 2] * 1000))
+
+    return Plot("page-size", "CPU time of one question", "statuses in the answer", curves)

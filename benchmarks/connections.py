@@ -1,0 +1,124 @@
+"""What a request costs beside idle connections, each to an origin of its own."""
+
+import asyncio
+import resource
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks import _ours, server
+from benchmarks.measuring import Call, Effort, interleave, ratio
+from benchmarks.peers import OURS, OURS_OVER_HTTPX_POOL
+from benchmarks.results import Bound, Plot, Result, Table, milliseconds, with_quartiles
+from greenapi_async import AsyncStatusesClient
+
+_COUNTS = (1, 10, 100, 300, 1000)
+_UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=600)
+_PORTION = 100
+
+
+async def measure(effort: Effort) -> list[Result]:
+    """Ask one origin again and again, alone and beside up to 999 others."""
+    _open_many_files()
+    counts = _COUNTS[: effort.of(5, 3)]
+    kept: list[str] = []
+    async with AsyncExitStack() as stack:
+        origins = stack.enter_context(server.running(origins=counts[-1])).origins
+        ours: dict[int, Call] = {}
+        stock: dict[int, Call] = {}
+        for count in counts:
+            before = _open_files()
+            client = await stack.enter_async_context(_ours.client(origins[0]))
+            ours[count] = await _connected(client, origins[:count])
+            kept.append(f"{_open_files() - before:,}")
+            pool = await _httpx_connected(origins[:count])
+            stack.push_async_callback(pool.aclose)
+            stock[count] = _ours.client(origins[0], http_client=pool).fetch
+
+        return [
+            await _bound(ours[1], ours[counts[-1]], counts[-1], effort),
+            *await _by_count(ours, stock, kept, effort),
+        ]
+
+
+async def _bound(alone: Call, beside: Call, count: int, effort: Effort) -> Bound:
+    costs = await interleave({"alone": alone, "beside": beside}, effort.of(60, 3))
+    name = f"a request beside idle connections, {count:,} origins asked: CPU, of one with a single origin"
+    return Bound(name, 1.15, ratio(costs["beside"], costs["alone"], "cpu"))
+
+
+async def _by_count(
+    ours: dict[int, Call], stock: dict[int, Call], kept: list[str], effort: Effort
+) -> list[Result]:
+    curves: dict[str, list[tuple[int, float]]] = {OURS: [], OURS_OVER_HTTPX_POOL: []}
+    rows = []
+    for count, connections in zip(ours, kept, strict=True):
+        contenders = {OURS: ours[count], OURS_OVER_HTTPX_POOL: stock[count]}
+        costs = await interleave(contenders, effort.of(10, 2))
+        theirs, mine = costs[OURS_OVER_HTTPX_POOL], costs[OURS]
+        rows.append(
+            [
+                f"{count:,}",
+                connections,
+                milliseconds(mine.cpu),
+                milliseconds(theirs.cpu),
+                with_quartiles(ratio(theirs, mine, "cpu")),
+            ]
+        )
+        for name, each in costs.items():
+            curves[name].append((count, sorted(each.cpu)[len(each.cpu) // 2] * 1000))
+
+    head = ["origins", "connections that ours keeps", "ours, ms", "httpx's pool, ms", "of ours"]
+    note = "CPU time of one `fetch` of an empty answer, over our own pool and over httpx's, which keeps them all."
+    return [
+        Table("Beside idle connections", note, head, rows),
+        Plot("connections", "CPU time of one request beside idle connections", "origins", curves),
+    ]
+
+
+async def _connected(client: AsyncStatusesClient, origins: Sequence[str]) -> Call:
+    """Ask every origin once, and return what asks the first one again."""
+    instances = [client.for_instance(0, _ours.TOKEN, api_url=origin) for origin in origins]
+    await asyncio.gather(*(each.fetch() for each in instances))
+    await instances[0].fetch()
+    return instances[0].fetch
+
+
+async def _httpx_connected(origins: Sequence[str]) -> httpx.AsyncClient:
+    """Return httpx's own client, connected to every origin.
+
+    One pool would take minutes to connect to a thousand, so several share the work.
+    """
+    portions = [origins[start : start + _PORTION] for start in range(0, len(origins), _PORTION)]
+    first, *others = [await _httpx_connected_one_by_one(portion) for portion in portions]
+    for other in others:
+        _connections(first).extend(_connections(other))
+        _connections(other).clear()
+
+    return first
+
+
+async def _httpx_connected_one_by_one(origins: Sequence[str]) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(limits=_UNLIMITED)
+    for origin in origins:
+        await client.get(origin)
+
+    return client
+
+
+def _connections(client: httpx.AsyncClient) -> list[Any]:
+    transport = client._transport  # noqa: SLF001 - neither httpx nor httpcore shows its pool.
+    assert isinstance(transport, httpx.AsyncHTTPTransport)
+    return transport._pool._connections  # noqa: SLF001
+
+
+def _open_many_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,0 +1,73 @@
+"""From the bytes of an answer to statuses."""
+
+from benchmarks import _ours, pages
+from benchmarks.measuring import Call, Effort, interleave, ratio
+from benchmarks.peers import DECODERS, OURS
+from benchmarks.results import Bound, Result, Table, milliseconds, with_quartiles
+from greenapi_async import MemoryStore
+
+_SIZES = (10, 100, 500, 5000)
+_LIMIT = "orjson.loads"
+
+
+async def measure(effort: Effort) -> list[Result]:
+    """Compare decoders on one page, and on pages of all sizes."""
+    return [
+        await _all_new(effort),
+        await _nothing_new(effort),
+        await _table(effort),
+    ]
+
+
+async def _all_new(effort: Effort) -> Bound:
+    body = pages.body(500)
+    costs = await interleave({name: _decoding(name, body) for name in (OURS, _LIMIT)}, effort.of(60, 3))
+    name = "page of 500 to `list[Status]`, all new: CPU, of `orjson.loads`"
+    return Bound(name, 1.9, ratio(costs[OURS], costs[_LIMIT], "cpu"))
+
+
+async def _nothing_new(effort: Effort) -> Bound:
+    body, store = pages.body(500), MemoryStore()
+    await store.record(_ours.SCOPE, _ours.keys(body), None, 0.0)
+    assert await _ours.decode_new(body, store) == []
+
+    async def nothing_new() -> None:
+        await _ours.decode_new(body, store)
+
+    contenders = {OURS: nothing_new, _LIMIT: _decoding(_LIMIT, body)}
+    costs = await interleave(contenders, effort.of(60, 3))
+    name = "page of 500, nothing new: decoding and looking up, CPU, of `orjson.loads`"
+    return Bound(name, 0.6, ratio(costs[OURS], costs[_LIMIT], "cpu"))
+
+
+async def _table(effort: Effort) -> Table:
+    rows = []
+    for size in _SIZES:
+        body = pages.body(size)
+        costs = await interleave({name: _decoding(name, body) for name in DECODERS}, effort.of(20, 2))
+        rows += [
+            [
+                f"{size:,}",
+                name,
+                milliseconds(each.cpu),
+                with_quartiles(ratio(each, costs[_LIMIT], "cpu")),
+            ]
+            for name, each in costs.items()
+        ]
+
+    return Table(
+        "Decoding",
+        f"CPU time; a page of 500 has {len(pages.body(500)):,} bytes. `msgspec Structs` is the least that typed "
+        "objects cost, `orjson.loads` the least that dictionaries do.",
+        ["statuses", "decoder", "ms", "of `orjson.loads`"],
+        rows,
+    )
+
+
+def _decoding(name: str, body: bytes) -> Call:
+    decode = DECODERS[name]
+
+    async def call() -> None:
+        decode(body)
+
+    return call

@@ -1,0 +1,153 @@
+"""What else reads these answers: the vendor's SDK, and the libraries that one would write it with."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Any, Literal
+
+import aiohttp
+import httpx
+import msgspec
+import orjson
+import pydantic
+from pydantic.alias_generators import to_camel
+from whatsapp_api_client_python.API import GreenApi  # type: ignore[import-untyped]  # It brings no types.
+
+from benchmarks import _ours
+from benchmarks.measuring import Call
+
+OURS = "greenapi_async"
+OURS_OVER_HTTPX_POOL = "greenapi_async over httpx's own pool"
+HTTPX = "httpx + json"
+HTTPX_ORJSON = "httpx + orjson"
+AIOHTTP = "aiohttp + pydantic"
+VENDOR = "vendor's SDK, async"
+VENDOR_THREADS = "vendor's SDK, in a thread"
+
+
+class _Struct(msgspec.Struct, rename="camel", tag_field="typeMessage", kw_only=True):
+    id_message: str
+    timestamp: int
+    chat_id: str
+    sender_id: str | None = None
+    sender_name: str | None = None
+    sender_contact_name: str | None = None
+
+
+class _LookStruct(msgspec.Struct, rename="camel", kw_only=True):
+    text: str | None = None
+    background_color: str | None = None
+    font: str | None = None
+
+
+class _TextStruct(_Struct, tag="extendedTextMessage"):
+    text_message: str | None = None
+    extended_text_message: _LookStruct | None = None
+
+
+class _MediaStruct(_Struct):
+    download_url: str | None = None
+    file_name: str | None = None
+    mime_type: str | None = None
+    caption: str | None = None
+    jpeg_thumbnail: str | None = None
+
+
+class _ImageStruct(_MediaStruct, tag="imageMessage"):
+    pass
+
+
+class _VideoStruct(_MediaStruct, tag="videoMessage"):
+    pass
+
+
+class _AudioStruct(_MediaStruct, tag="audioMessage"):
+    pass
+
+
+class _Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(alias_generator=to_camel)
+
+    id_message: str
+    timestamp: int
+    chat_id: str
+    sender_id: str | None = None
+    sender_name: str | None = None
+    sender_contact_name: str | None = None
+
+
+class _LookModel(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(alias_generator=to_camel)
+
+    text: str | None = None
+    background_color: str | None = None
+    font: str | None = None
+
+
+class _TextModel(_Model):
+    type_message: Literal["extendedTextMessage"]
+    text_message: str | None = None
+    extended_text_message: _LookModel | None = None
+
+
+class _MediaModel(_Model):
+    type_message: Literal["imageMessage", "videoMessage", "audioMessage"]
+    download_url: str | None = None
+    file_name: str | None = None
+    mime_type: str | None = None
+    caption: str | None = None
+    jpeg_thumbnail: str | None = None
+
+
+_AnyModel = Annotated[_TextModel | _MediaModel, pydantic.Discriminator("type_message")]
+_structs = msgspec.json.Decoder(list[_TextStruct | _ImageStruct | _VideoStruct | _AudioStruct])
+_models: pydantic.TypeAdapter[list[_AnyModel]] = pydantic.TypeAdapter(list[_AnyModel])
+
+DECODERS: dict[str, Callable[[bytes], Any]] = {
+    OURS: _ours.decode,
+    "orjson.loads": orjson.loads,
+    "json.loads": json.loads,
+    "msgspec Structs": _structs.decode,
+    "pydantic": _models.validate_json,
+}
+
+
+@asynccontextmanager
+async def fetchers(api_url: str, statuses: int) -> AsyncIterator[dict[str, Call]]:
+    """Yield, by name, what asks the server's instance once for an answer of so many statuses.
+
+    Whatever can keep its connections keeps them. The vendor's SDK does not, in neither of its ways.
+    """
+    url = f"{api_url}/waInstance{statuses}/getIncomingStatuses/{_ours.TOKEN}"
+    vendor = GreenApi(str(statuses), _ours.TOKEN, host=api_url, raise_errors=True)
+
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(_ours.client(api_url, statuses=statuses))
+        stock = await stack.enter_async_context(httpx.AsyncClient())
+        bare = await stack.enter_async_context(httpx.AsyncClient())
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        over_stock = _ours.client(api_url, statuses=statuses, http_client=stock)
+
+        async def httpx_json() -> Any:
+            return json.loads((await bare.get(url)).content)
+
+        async def httpx_orjson() -> Any:
+            return orjson.loads((await bare.get(url)).content)
+
+        async def aiohttp_pydantic() -> Any:
+            async with session.get(url) as response:
+                return _models.validate_json(await response.read())
+
+        async def vendor_threads() -> Any:
+            return await asyncio.to_thread(vendor.statuses.getIncomingStatuses)
+
+        yield {
+            OURS: ours.fetch,
+            OURS_OVER_HTTPX_POOL: over_stock.fetch,
+            HTTPX: httpx_json,
+            HTTPX_ORJSON: httpx_orjson,
+            AIOHTTP: aiohttp_pydantic,
+            VENDOR: vendor.statuses.getIncomingStatusesAsync,
+            VENDOR_THREADS: vendor_threads,
+        }
