@@ -5,12 +5,13 @@ import resource
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
 
 from benchmarks import _ours, server
-from benchmarks.measuring import Call, Effort, interleave, ratio
+from benchmarks.measuring import Call, Costs, Effort, interleave, ratio
 from benchmarks.peers import OURS, OURS_OVER_HTTPX_POOL
 from benchmarks.results import Bound, Plot, Result, Table, milliseconds, with_quartiles
 from greenapi_async import AsyncStatusesClient
@@ -24,7 +25,7 @@ async def measure(effort: Effort) -> list[Result]:
     """Ask one origin again and again, alone and beside up to 999 others."""
     _open_many_files()
     counts = _COUNTS[: effort.of(5, 3)]
-    kept: list[str] = []
+    kept: dict[int, int] = {}
     async with AsyncExitStack() as stack:
         origins = stack.enter_context(server.running(origins=counts[-1])).origins
         ours: dict[int, Call] = {}
@@ -33,7 +34,7 @@ async def measure(effort: Effort) -> list[Result]:
             before = _open_files()
             client = await stack.enter_async_context(_ours.client(origins[0]))
             ours[count] = await _connected(client, origins[:count])
-            kept.append(f"{_open_files() - before:,}")
+            kept[count] = _open_files() - before
             pool = await _httpx_connected(origins[:count])
             stack.push_async_callback(pool.aclose)
             stock[count] = _ours.client(origins[0], http_client=pool).fetch
@@ -51,32 +52,32 @@ async def _bound(alone: Call, beside: Call, count: int, effort: Effort) -> Bound
 
 
 async def _by_count(
-    ours: dict[int, Call], stock: dict[int, Call], kept: list[str], effort: Effort
+    ours: dict[int, Call], stock: dict[int, Call], kept: dict[int, int], effort: Effort
 ) -> list[Result]:
-    curves: dict[str, list[tuple[int, float]]] = {OURS: [], OURS_OVER_HTTPX_POOL: []}
-    rows = []
-    for count, connections in zip(ours, kept, strict=True):
-        contenders = {OURS: ours[count], OURS_OVER_HTTPX_POOL: stock[count]}
-        costs = await interleave(contenders, effort.of(10, 2))
-        theirs, mine = costs[OURS_OVER_HTTPX_POOL], costs[OURS]
-        rows.append(
-            [
-                f"{count:,}",
-                connections,
-                milliseconds(mine.cpu),
-                milliseconds(theirs.cpu),
-                with_quartiles(ratio(theirs, mine, "cpu")),
-            ]
-        )
-        for name, each in costs.items():
-            curves[name].append((count, sorted(each.cpu)[len(each.cpu) // 2] * 1000))
+    mine = await interleave(ours, effort.of(30, 2))
+    theirs = await interleave(stock, effort.of(10, 2))  # After ours: it empties the processor's caches.
+    rows = [
+        [f"{count:,}", f"{kept[count]:,}", *_growth(mine, count), *_growth(theirs, count)] for count in ours
+    ]
+    curves = {OURS: _curve(mine), OURS_OVER_HTTPX_POOL: _curve(theirs)}
 
-    head = ["origins", "connections that ours keeps", "ours, ms", "httpx's pool, ms", "of ours"]
-    note = "CPU time of one `fetch` of an empty answer, over our own pool and over httpx's, which keeps them all."
+    note = (
+        "CPU time of one `fetch` of an empty answer, over our own pool and over httpx's, which keeps every connection; "
+        "and of the same with a single origin."
+    )
+    head = ["origins", "connections kept", "ours, ms", "of one", "httpx's pool, ms", "of one"]
     return [
         Table("Beside idle connections", note, head, rows),
         Plot("connections", "CPU time of one request beside idle connections", "origins", curves),
     ]
+
+
+def _growth(costs: dict[int, Costs], count: int) -> tuple[str, str]:
+    return milliseconds(costs[count].cpu), with_quartiles(ratio(costs[count], costs[1], "cpu"))
+
+
+def _curve(costs: dict[int, Costs]) -> list[tuple[int, float]]:
+    return [(count, median(each.cpu) * 1000) for count, each in costs.items()]
 
 
 async def _connected(client: AsyncStatusesClient, origins: Sequence[str]) -> Call:

@@ -9,7 +9,7 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import attrs
 
 _SAMPLE = 0.02  # Seconds; far above the clocks' resolution.
+_Name = TypeVar("_Name", bound=Hashable)
 _Result = TypeVar("_Result")
 
 Call = Callable[[], Awaitable[Any]]
@@ -50,7 +51,7 @@ class Costs:
     wall: list[float] = attrs.field(factory=list)
 
 
-async def interleave(contenders: Mapping[str, Call], rounds: int) -> dict[str, Costs]:
+async def interleave(contenders: Mapping[_Name, Call], rounds: int) -> dict[_Name, Costs]:
     """Call each in turn, round after round, in runs of at least 20 ms."""
     repeats = {name: await _repeats(call) for name, call in contenders.items()}
     costs = {name: Costs() for name in contenders}

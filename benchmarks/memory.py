@@ -24,6 +24,7 @@ from benchmarks.results import Bound, Result, Table, shown
 from greenapi_async import MemoryStore
 
 _MEGABYTE = 1e6
+_BATCH = 500
 _LARGE = 22_000_000
 _DECODERS: dict[str, Callable[[bytes], Any]] = {
     "ours": _ours.decode,
@@ -38,17 +39,22 @@ async def measure(effort: Effort) -> list[Result]:
     clients = effort.of(10_000, 1_000)
     polls = effort.of(1_000, 20)
 
-    remembered = spread([in_fresh_process(remember, ids) for _ in range(3)])
+    alone = spread([in_fresh_process(remember, ids, 1) for _ in range(3)])
+    batches = in_fresh_process(remember, ids, _BATCH)
     of_client, seconds = in_fresh_process(many_clients, clients)
     growth = in_fresh_process(poll_the_same, polls)
     return [
-        Bound(f"bytes for each of {ids:,} ids in `MemoryStore`, each recorded alone", 140, remembered),
+        Bound(f"bytes for each of {ids:,} ids in `MemoryStore`, each recorded alone", 140, alone),
         Table(
             "Memory",
             "Resident memory of a process of its own.",
             ["what", "is"],
             [
-                [f"{ids:,} ids in `MemoryStore`", f"{remembered.median * ids / _MEGABYTE:.0f} MB"],
+                [
+                    f"{ids:,} ids in `MemoryStore`, each recorded alone",
+                    f"{alone.median * ids / _MEGABYTE:.0f} MB",
+                ],
+                [f"the same, recorded {_BATCH} at a time", f"{batches * ids / _MEGABYTE:.0f} MB"],
                 [f"one of {clients:,} clients made by `for_instance`", f"{of_client:,.0f} bytes"],
                 ["making it", f"{seconds * 1e6:.0f} µs"],
                 [f"growth over {polls:,} polls of a 2 MB page", f"{growth / _MEGABYTE:+.1f} MB"],
@@ -76,9 +82,9 @@ def _peaks(effort: Effort) -> Table:
     )
 
 
-def remember(count: int) -> float:
-    """Return the bytes that a store takes for one id."""
-    return asyncio.run(_remember(count))
+def remember(count: int, batch: int) -> float:
+    """Return the bytes that a store takes for one id, where so many are recorded at a time."""
+    return asyncio.run(_remember(count, batch))
 
 
 def many_clients(count: int) -> tuple[float, float]:
@@ -113,11 +119,12 @@ def decode_large(decoder: str, path: Path) -> tuple[int, int]:
     return peak, kept
 
 
-async def _remember(count: int) -> float:
+async def _remember(count: int, batch: int) -> float:
     store = MemoryStore()
     before = resident()
-    for number in range(count):
-        await store.record(_ours.SCOPE, [f"{number:032X}"], None, pages.FIRST + number / 1000)
+    for first in range(0, count, batch):
+        ids = [f"{number:032X}" for number in range(first, first + batch)]
+        await store.record(_ours.SCOPE, ids, None, pages.FIRST + first / 1000)
 
     return (resident() - before) / count
 

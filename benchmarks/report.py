@@ -29,9 +29,9 @@ _PACKAGES = (
 _INTRODUCTION = """\
 # Performance
 
-`nox -s bench` measures all of this and writes this page, with every library from PyPI in an environment of its own; see
-`benchmarks/`. The contenders take turns, round by round, against one server on loopback, which is a process of its own. Only
-the ratios count: the machine is shared, and its times vary by half. In parentheses stand the quartiles over the rounds.
+`nox -s bench` measured all of this and wrote this page, with every library from PyPI in an environment of its own. The
+contenders take turns, round by round, against one server on loopback, which is a process of its own. Only the ratios
+count: the machine is shared, and its times vary by half. In parentheses stand the quartiles over the rounds.
 
 The answers are made up: 40 % texts, 40 % pictures, 15 % videos and 5 % voice notes, thumbnails of 3 KB, Cyrillic and
 emoji.
@@ -46,12 +46,11 @@ def write(results: Sequence[Result], folder: Path) -> None:
 
     parts = [
         _INTRODUCTION,
+        _machine(),
         "## What must hold\n",
         _must_hold(results),
         *(_section(each) for each in results if isinstance(each, Table)),
         *(f"## {plot.title}\n\n![{plot.title}]({_file_name(plot)})\n" for plot in plots),
-        "## Measured on\n",
-        _machine(),
     ]
     (folder / "performance.md").write_text("\n".join(parts), encoding="utf-8")
 
@@ -102,7 +101,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return (
-        f"{_processor()}, {os.cpu_count()} cores; {platform.system()} {platform.release()}; "
+        f"Measured on: {_processor()}, {os.cpu_count()} cores; {platform.system()} {platform.release()}; "
         f"{platform.python_implementation()} {platform.python_version()}.\n\n{packages}.\n"
     )
 

@@ -1,6 +1,7 @@
 """What a section of the benchmark hands over: rows that must hold, tables and plots."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import TypeAlias
 
 import attrs
@@ -65,7 +66,7 @@ def shown(value: float) -> str:
 
 def milliseconds(values: Sequence[float]) -> str:
     """Return a median of seconds as milliseconds."""
-    return shown(sorted(values)[len(values) // 2] * 1000)
+    return shown(median(values) * 1000)
 
 
 def with_quartiles(spread: Spread) -> str:

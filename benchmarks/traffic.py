@@ -1,9 +1,12 @@
 """What a day of polling receives, against asking for a whole day every time."""
 
-import bisect
 import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
+from itertools import accumulate
 
+import attrs
 import httpx
 import trio
 from trio.testing import MockClock
@@ -16,78 +19,103 @@ from greenapi_async import AsyncStatusesClient
 _PER_DAY = 500
 _MINUTE = 60
 _BEGIN = pages.FIRST + pages.DAY
+_WIDTHS = (
+    (0, 60, "of these, for less than an hour"),
+    (60, 1440, "for hours"),
+    (1440, 43_201, "for a day and more"),
+)
+
+
+@attrs.frozen
+class Answered:
+    """A question that was answered: when, for how many minutes, and by how many bytes."""
+
+    at: float
+    minutes: int
+    size: int
 
 
 async def measure(effort: Effort) -> list[Result]:
-    """Poll for a day of simulated time; it is deterministic, so once is enough."""
-    hours = effort.of(24, 4)
-    received, asked_for_all, delivered, questions = in_fresh_process(simulate, hours)
-    part = received / asked_for_all
+    """Poll through two days of simulated time; it is deterministic, so once is enough."""
+    seconds = effort.of(pages.DAY, pages.DAY // 6)
+    answers, whole_days = in_fresh_process(simulate, seconds)
+    first = [each for each in answers if each.at < _BEGIN + seconds]
+    second = answers[len(first) :]
+    part = _received(second) / _received(whole_days)
+    name = f"bytes received in a day of one-minute polls, {_PER_DAY} statuses a day: of asking for 1440 each time"
     return [
-        Bound(
-            f"bytes received in a day of one-minute polls, {_PER_DAY} statuses a day: of asking for 1440 each time",
-            1 / 40,
-            Spread(part, part, part),
-        ),
+        Bound(name, 1 / 40, Spread(part, part, part)),
         Table(
             "Traffic of a day",
-            f"{hours} simulated hours, one question a minute, a first run; heads and bodies of the answers.",
-            ["", "questions", "MB received", "statuses delivered"],
+            f"{seconds // 3600} simulated hours, one question a minute; heads and bodies of the answers.",
+            ["", "questions", "MB received"],
             [
-                ["the poller", f"{questions:,}", f"{received / 1e6:,.1f}", f"{delivered:,}, each once"],
-                ["1440 each time", f"{hours * 60:,}", f"{asked_for_all / 1e6:,.1f}", "each some 1,440 times"],
+                _row("1440 minutes each time", whole_days),
+                _row("the poller, on its first day", first),
+                _row("the poller, on any other", second),
+                *_by_width(second),
             ],
         ),
     ]
 
 
-def simulate(hours: int) -> tuple[int, int, int, int]:
-    """Return the bytes received, those of asking for a day each minute, the statuses and the questions."""
+def _by_width(answers: Sequence[Answered]) -> Iterator[list[str]]:
+    for least, most, name in _WIDTHS:
+        yield _row(name, [each for each in answers if least <= each.minutes < most])
+
+
+def _row(name: str, answers: Sequence[Answered]) -> list[str]:
+    return [name, f"{len(answers):,}", f"{_received(answers) / 1e6:,.1f}"]
+
+
+def _received(answers: Sequence[Answered]) -> int:
+    return sum(each.size for each in answers)
+
+
+def simulate(seconds: int) -> tuple[list[Answered], list[Answered]]:
+    """Return the poller's questions of two periods, and those that ask for a day each minute of the second."""
     feed = _Feed()
-    delivered = trio.run(_poll, feed, hours, clock=MockClock(autojump_threshold=0))
-    asked_for_all = sum(feed.size(now, 1440) for now in range(_BEGIN, _BEGIN + hours * 3600, _MINUTE))
-    return feed.received, asked_for_all, delivered, feed.questions
+    trio.run(_poll, feed, 2 * seconds, clock=MockClock(autojump_threshold=0))
+    minutes = range(_BEGIN + seconds, _BEGIN + 2 * seconds, _MINUTE)
+    return feed.answers, [feed.answered(now, 1440) for now in minutes]
 
 
 class _Feed:
-    """An API whose contacts post at random times of yesterday and today."""
+    """An API whose contacts post around the clock, on the day before too."""
 
     def __init__(self) -> None:
         dice = random.Random(7)
-        self._times = sorted(dice.randrange(pages.FIRST, _BEGIN + pages.DAY) for _ in range(2 * _PER_DAY))
+        apart = pages.DAY / _PER_DAY
+        self._times = [pages.FIRST + int((number + dice.random()) * apart) for number in range(3 * _PER_DAY)]
         self._items = pages.statuses(self._times)
-        self.received = 0
-        self.questions = 0
+        self._sizes = [0, *accumulate(len(pages.dumps([item])) - 1 for item in self._items)]
+        self.answers: list[Answered] = []
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        now = _now()
-        body = self._body(now, int(request.url.params["minutes"]))
-        self.received += _head(now, body) + len(body)
-        self.questions += 1
+        now, minutes = _now(), int(request.url.params["minutes"])
+        self.answers.append(self.answered(now, minutes))
+        begin, end = self._span(now, minutes)
+        body = pages.dumps(self._items[begin:end])
         return httpx.Response(200, content=body, headers={"Date": formatdate(now, usegmt=True)})
 
-    def size(self, now: float, minutes: int) -> int:
-        body = self._body(now, minutes)
-        return _head(now, body) + len(body)
+    def answered(self, now: float, minutes: int) -> Answered:
+        begin, end = self._span(now, minutes)
+        body = self._sizes[end] - self._sizes[begin] + 1
+        head = (
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
+            f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: {body}\r\n\r\n"
+        )
+        return Answered(now, minutes, len(head) + body)
 
-    def _body(self, now: float, minutes: int) -> bytes:
-        begin = bisect.bisect_left(self._times, now - minutes * _MINUTE)
-        end = bisect.bisect_right(self._times, now)
-        return pages.dumps(self._items[begin:end])
-
-
-def _head(now: float, body: bytes) -> int:
-    return len(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
-        f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    def _span(self, now: float, minutes: int) -> tuple[int, int]:
+        return bisect_left(self._times, now - minutes * _MINUTE), bisect_right(self._times, now)
 
 
 def _now() -> float:
     return _BEGIN + trio.current_time()
 
 
-async def _poll(feed: _Feed, hours: int) -> int:
+async def _poll(feed: _Feed, seconds: int) -> None:
     keys = []
     transport = httpx.MockTransport(feed.answer)
     async with (
@@ -96,9 +124,8 @@ async def _poll(feed: _Feed, hours: int) -> int:
             _ours.SCOPE, _ours.TOKEN, http_client=http_client, max_rate=None, clock=_now
         ) as client,
     ):
-        with trio.move_on_after(hours * 3600):
+        with trio.move_on_after(seconds):
             async for status in client.poll(interval=_MINUTE):
-                keys.append(status.key)  # noqa: PERF401 - what came before the end of the day counts.
+                keys.append(status.key)  # noqa: PERF401 - what came before the end counts.
 
-    assert len(keys) == len(set(keys))
-    return len(keys)
+    assert len(keys) == len(set(keys)) >= _PER_DAY
