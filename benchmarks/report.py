@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from benchmarks.results import Bound, Plot, Result, Skipped, Table, shown, with_quartiles
+from benchmarks.results import Bound, Plot, Result, Table, shown, with_quartiles
 
 _PACKAGES = (
     "greenapi-async",
@@ -61,8 +61,6 @@ def told(result: Result) -> str:
         case Bound():
             verdict = "holds" if result.holds else "MISSED"
             return f"{verdict:7} {_reached(result)}, limit {_limit(result)}: {result.name}"
-        case Skipped():
-            return f"skipped {result.name}: {result.reason}"
         case Table():
             lines = ["", result.title, *("  " + " | ".join(row) for row in [result.head, *result.rows])]
             return "\n".join(lines)
@@ -71,13 +69,11 @@ def told(result: Result) -> str:
 
 
 def _must_hold(results: Sequence[Result]) -> str:
-    rows: list[list[str]] = []
-    for each in results:
-        if isinstance(each, Bound):
-            rows.append([each.name, _limit(each), _reached(each), "yes" if each.holds else "**no**"])
-        elif isinstance(each, Skipped):
-            rows.append([each.name, "", each.reason, ""])
-
+    rows = [
+        [each.name, _limit(each), _reached(each), "yes" if each.holds else "**no**"]
+        for each in results
+        if isinstance(each, Bound)
+    ]
     return _table(["what", "limit", "reached", "holds"], rows)
 
 

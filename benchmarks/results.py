@@ -25,14 +25,6 @@ class Bound:
 
 
 @attrs.frozen
-class Skipped:
-    """A row that must hold, of something that is not there."""
-
-    name: str
-    reason: str
-
-
-@attrs.frozen
 class Table:
     """Figures for the reader; `note` says how to read them."""
 
@@ -52,7 +44,7 @@ class Plot:
     curves: dict[str, list[tuple[int, float]]]
 
 
-Result: TypeAlias = Bound | Skipped | Table | Plot
+Result: TypeAlias = Bound | Table | Plot
 
 
 def shown(value: float) -> str:
