@@ -11,6 +11,7 @@ from benchmarks.results import Bound, Result, Table
 from greenapi_async import Checkpoint, SQLiteStore
 
 _BATCH = 10_000
+_MONTH = 31 * 500
 _NOW = float(pages.FIRST)
 _CHECKPOINT = Checkpoint(marks=(_NOW, _NOW, _NOW))
 
@@ -20,7 +21,7 @@ async def measure(effort: Effort) -> list[Result]:
     batches = effort.of(100, 2)
     with tempfile.TemporaryDirectory() as folder:
         one_by_one = await _one_by_one(Path(folder, "one.db"), effort.of(2_000, 20))
-        seconds, delays = await _delays(Path(folder, "delays.db"), effort.of(15, 2))
+        seconds, delays = await _batches(Path(folder), effort.of(15, 2))
         size, total = await _many(Path(folder, "many.db"), batches)
 
     return [
@@ -43,18 +44,21 @@ async def _one_by_one(path: Path, count: int) -> list[float]:
     return seconds
 
 
-async def _delays(path: Path, count: int) -> tuple[list[float], list[float]]:
-    store = SQLiteStore(path)
+async def _batches(folder: Path, count: int) -> tuple[list[float], list[float]]:
+    """Return what each batch takes in a file of its own that remembers a month, and the worst delay meanwhile."""
     seconds: list[float] = []
     delays: list[float] = []
-    for ids in [_ids(_BATCH) for _ in range(count)]:
+    for number in range(count):
+        store = SQLiteStore(folder / f"{number}.db")
+        await _seconds_to_record(store, _ids(_MONTH))
+        ids = _ids(_BATCH)
 
-        async def record(ids: list[str] = ids) -> None:
+        async def record(store: SQLiteStore = store, ids: list[str] = ids) -> None:
             seconds.append(await _seconds_to_record(store, ids))
 
         delays.append(await worst_delay(record))
+        await store.aclose()
 
-    await store.aclose()
     return seconds, delays
 
 
