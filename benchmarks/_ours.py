@@ -9,21 +9,21 @@ TOKEN = "0" * 50
 SCOPE = "1101000000"
 
 
-def decode(body: bytes) -> list[Status]:
+async def decode(body: bytes) -> list[Status]:
     """Return all statuses of an answer."""
     return _decode(body) or []
 
 
 async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
     """Return the statuses of an answer that the store does not know."""
-    statuses = decode(body)
+    statuses = await decode(body)
     unseen = await store.unseen(SCOPE, [status.key for status in statuses])
     return [status for status in statuses if status.key in unseen]
 
 
-def keys(body: bytes) -> list[str]:
+async def keys(body: bytes) -> list[str]:
     """Return what the statuses of an answer are remembered by."""
-    return [status.key for status in decode(body)]
+    return [status.key for status in await decode(body)]
 
 
 def client(

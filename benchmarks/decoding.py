@@ -1,5 +1,7 @@
 """From the bytes of an answer to statuses."""
 
+import functools
+
 from benchmarks import _ours, pages
 from benchmarks.measuring import Call, Effort, interleave, ratio
 from benchmarks.peers import DECODERS, OURS
@@ -28,12 +30,10 @@ async def _all_new(effort: Effort) -> Bound:
 
 async def _nothing_new(effort: Effort) -> Bound:
     body, store = pages.body(500), MemoryStore()
-    await store.record(_ours.SCOPE, _ours.keys(body), None, 0.0)
+    await store.record(_ours.SCOPE, await _ours.keys(body), None, 0.0)
     assert await _ours.decode_new(body, store) == []
 
-    async def nothing_new() -> None:
-        await _ours.decode_new(body, store)
-
+    nothing_new: Call = functools.partial(_ours.decode_new, body, store)
     contenders = {OURS: nothing_new, _LIMIT: _decoding(_LIMIT, body)}
     costs = await interleave(contenders, effort.of(60, 3))
     name = "page of 500, nothing new: decoding and looking up, CPU, of `orjson.loads`"
@@ -63,9 +63,4 @@ async def _table(effort: Effort) -> Table:
 
 
 def _decoding(name: str, body: bytes) -> Call:
-    decode = DECODERS[name]
-
-    async def call() -> None:
-        decode(body)
-
-    return call
+    return functools.partial(DECODERS[name], body)

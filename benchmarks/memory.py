@@ -2,14 +2,9 @@
 
 import asyncio
 import gc
-import json
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from benchmarks import _ours, pages, server
 from benchmarks.measuring import (
@@ -20,17 +15,13 @@ from benchmarks.measuring import (
     resident,
     spread,
 )
+from benchmarks.peers import DECODERS
 from benchmarks.results import Bound, Result, Table, shown
 from greenapi_async import MemoryStore
 
 _MEGABYTE = 1e6
 _BATCH = 500
 _LARGE = 22_000_000
-_DECODERS: dict[str, Callable[[bytes], Any]] = {
-    "ours": _ours.decode,
-    "json.loads": json.loads,
-    "orjson.loads": orjson.loads,
-}
 
 
 async def measure(effort: Effort) -> list[Result]:
@@ -70,7 +61,7 @@ def _peaks(effort: Effort) -> Table:
         body = pages.body(pages.count_for(effort.of(_LARGE, _LARGE // 10)))
         path.write_bytes(body)
         rows = []
-        for name in _DECODERS:
+        for name in DECODERS:
             peak, kept = in_fresh_process(decode_large, name, path)
             rows.append([name, shown(peak / len(body)), shown(kept / len(body))])
 
@@ -106,17 +97,7 @@ def poll_the_same(polls: int) -> int:
 
 def decode_large(decoder: str, path: Path) -> tuple[int, int]:
     """Return the bytes that decoding takes beyond the body: at its peak, and for what it returns."""
-    decode = _DECODERS[decoder]
-    decode(pages.body(1))
-    body = path.read_bytes()
-    gc.collect()
-
-    before = resident()
-    forget_peak()
-    objects: Any = decode(body)
-    peak, kept = peak_resident() - before, resident() - before
-    assert len(objects) > 1
-    return peak, kept
+    return asyncio.run(_decode_large(decoder, path))
 
 
 async def _remember(count: int, batch: int) -> float:
@@ -140,3 +121,17 @@ async def _poll_the_same(api_url: str, polls: int) -> int:
             await (await poller.poll_once()).commit()
 
         return resident() - before
+
+
+async def _decode_large(decoder: str, path: Path) -> tuple[int, int]:
+    decode = DECODERS[decoder]
+    await decode(pages.body(1))
+    body = path.read_bytes()
+    gc.collect()
+
+    before = resident()
+    forget_peak()
+    objects = await decode(body)
+    peak, kept = peak_resident() - before, resident() - before
+    assert len(objects) > 1
+    return peak, kept

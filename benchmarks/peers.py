@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -104,12 +104,20 @@ _AnyModel = Annotated[_TextModel | _MediaModel, pydantic.Discriminator("type_mes
 _structs = msgspec.json.Decoder(list[_TextStruct | _ImageStruct | _VideoStruct | _AudioStruct])
 _models: pydantic.TypeAdapter[list[_AnyModel]] = pydantic.TypeAdapter(list[_AnyModel])
 
-DECODERS: dict[str, Callable[[bytes], Any]] = {
+
+def _awaitable(decode: Callable[[bytes], Any]) -> Callable[[bytes], Coroutine[Any, Any, Any]]:
+    async def decode_at_once(body: bytes) -> Any:
+        return decode(body)
+
+    return decode_at_once
+
+
+DECODERS = {
     OURS: _ours.decode,
-    "orjson.loads": orjson.loads,
-    "json.loads": json.loads,
-    "msgspec Structs": _structs.decode,
-    "pydantic": _models.validate_json,
+    "orjson.loads": _awaitable(orjson.loads),
+    "json.loads": _awaitable(json.loads),
+    "msgspec Structs": _awaitable(_structs.decode),
+    "pydantic": _awaitable(_models.validate_json),
 }
 
 
