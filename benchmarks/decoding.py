@@ -14,11 +14,7 @@ _LIMIT = "orjson.loads"
 
 async def measure(effort: Effort) -> list[Result]:
     """Compare decoders on one page, and on pages of all sizes."""
-    return [
-        await _all_new(effort),
-        await _nothing_new(effort),
-        await _table(effort),
-    ]
+    return [await _all_new(effort), await _nothing_new(effort), await _table(effort)]
 
 
 async def _all_new(effort: Effort) -> Bound:
@@ -54,10 +50,7 @@ async def _table(effort: Effort) -> Table:
         "CPU time for pages of several sizes, in milliseconds, and of `orjson.loads`. A page of 500 has "
         f"{len(pages.body(500)):,} bytes. `msgspec Structs` is the least that typed objects cost, `orjson.loads` the "
         "least that dictionaries do.",
-        [
-            "decoder",
-            *(head for size in sizes for head in (f"{size:,}", f"of `{_LIMIT}`")),
-        ],
+        ["decoder", *(head for size in sizes for head in (f"{size:,}", f"of `{_LIMIT}`"))],
         list(rows.values()),
     )
 

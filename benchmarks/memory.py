@@ -28,7 +28,7 @@ async def measure(effort: Effort) -> list[Result]:
     """Measure each in a process of its own."""
     ids = effort.of(1_000_000, 10_000)
     clients = effort.of(10_000, 1_000)
-    polls = effort.of(1_000, 20)
+    polls = effort.of(3_000, 20)
 
     alone = spread([in_fresh_process(remember, ids, 1) for _ in range(3)])
     batches = in_fresh_process(remember, ids, _BATCH)

@@ -70,12 +70,8 @@ async def _serve(pipe: Connection, origins: int) -> None:
 async def _listen(context: ssl.SSLContext | None) -> int:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(_Exchange, "127.0.0.1", 0, ssl=context, backlog=1024)
-    _servers.append(server)
     port: int = server.sockets[0].getsockname()[1]
     return port
-
-
-_servers: list[asyncio.Server] = []  # Kept from the garbage collector.
 
 
 class _Exchange(asyncio.Protocol):
