@@ -13,7 +13,7 @@ from greenapi_async import Checkpoint, SQLiteStore
 _BATCH = 10_000
 _MONTH = 31 * 500
 _NOW = float(pages.FIRST)
-_CHECKPOINT = Checkpoint(marks=(_NOW, _NOW, _NOW))
+_CHECKPOINT = Checkpoint(marks=(_NOW,) * 4)
 
 
 async def measure(effort: Effort) -> list[Result]:
