@@ -2,8 +2,7 @@
 
 import httpx
 
-from greenapi_async import AsyncStatusesClient, MemoryStore, Status
-from greenapi_async.client import _decode
+from greenapi_async import AsyncStatusesClient, MemoryStore, Status, _page
 
 TOKEN = "0" * 50
 SCOPE = "1101000000"
@@ -11,19 +10,19 @@ SCOPE = "1101000000"
 
 async def decode(body: bytes) -> list[Status]:
     """Return all statuses of an answer."""
-    return _decode(body) or []
+    return await _page.read(body) or []
 
 
 async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
     """Return the statuses of an answer that the store does not know."""
-    statuses = await decode(body)
-    unseen = await store.unseen(SCOPE, [status.key for status in statuses])
-    return [status for status in statuses if status.key in unseen]
+    page = await _page.scan(body)
+    return [] if page is None else await page.statuses(await store.unseen(SCOPE, page.keys))
 
 
 async def keys(body: bytes) -> list[str]:
     """Return what the statuses of an answer are remembered by."""
-    return [status.key for status in await decode(body)]
+    page = await _page.scan(body)
+    return [] if page is None else page.keys
 
 
 def client(
