@@ -1,6 +1,5 @@
 """One question over HTTP: a body with the server's time, or one of our errors; the token stays inside."""
 
-import functools
 import ipaddress
 import math
 import ssl
@@ -9,7 +8,6 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 from urllib.parse import quote
-from urllib.request import getproxies
 
 import anyio
 import attrs
@@ -18,6 +16,7 @@ import httpx
 from greenapi_async._body import Body
 from greenapi_async._refusals import printable, refusal
 from greenapi_async._secret import MASK, Secret, on_the_wire
+from greenapi_async._sender import MOST_AT_ONCE, sender
 from greenapi_async.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -25,12 +24,8 @@ from greenapi_async.errors import (
     TransportError,
 )
 
-_MOST_AT_ONCE = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
-_MOST_IDLE = 500  # One for each of many instances' hosts, and half of what a process may open by default.
-_KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _Error = TypeVar("_Error", bound=BaseException)
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole answer comes."""
@@ -87,15 +82,11 @@ class Gate:
 
 
 class Http:
-    """The HTTP machinery that clients share: httpx's client, and a limiter no larger than its pool."""
+    """The HTTP machinery that clients share: who sends, and a limiter no larger than an httpx client's pool."""
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
-            raise ConfigurationError("http_client must be an httpx.AsyncClient")
-
-        self.limiter = anyio.CapacityLimiter(_MOST_AT_ONCE)
-        self._client = http_client or _make_client()
-        self._owned = http_client is None
+        self.limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+        self._sender = sender(http_client)
         self._closed = False
         self._timeout = timeout
         self._max_body = max_body
@@ -103,13 +94,12 @@ class Http:
     @property
     def closed(self) -> bool:
         """Whether it was closed, or the client underneath by its owner."""
-        return self._closed or self._client.is_closed
+        return self._closed or self._sender.closed
 
     async def aclose(self) -> None:
         """Take no more questions, and close the client underneath unless it was injected."""
         self._closed = True
-        if self._owned:
-            await self._client.aclose()
+        await self._sender.aclose()
 
     async def get(self, endpoint: Endpoint, gate: Gate, minutes: int | None) -> Answer:
         """Ask once.
@@ -164,10 +154,7 @@ class Http:
         )
 
     async def _send(self, endpoint: Endpoint, minutes: int | None) -> tuple[int, Mapping[str, str], bytes]:
-        url = endpoint.url(minutes)
-        request = self._client.build_request("GET", url, headers=_HEADERS, timeout=None)
-        request.url = _MaskedURL(url, endpoint.token)  # Without the default params of an injected client.
-        response = await self._client.send(request, stream=True, follow_redirects=False)
+        response = await self._sender.send(_MaskedURL(endpoint.url(minutes), endpoint.token))
         try:
             if response.status_code == 200:
                 body = await _whole_body(response, self._max_body)
@@ -220,12 +207,6 @@ def transport_error(error: BaseException, redact: Callable[[str], str] = str) ->
     return TransportError(message)
 
 
-@functools.cache
-def ssl_context() -> ssl.SSLContext:
-    """Return the process's TLS context."""
-    return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
-
-
 class _MaskedURL(httpx.URL):
     """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
 
@@ -240,28 +221,6 @@ class _MaskedURL(httpx.URL):
     def raw_path(self) -> bytes:
         before, _, after = super().raw_path.rpartition(MASK.encode())
         return before + quote(self._token.reveal(), safe="").encode() + after
-
-
-def _make_client() -> httpx.AsyncClient:
-    if getproxies().keys() - {"no"}:
-        return _make_proxied_client()
-
-    # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
-    from greenapi_async._pool import ConnectionPool  # noqa: PLC0415
-
-    pool = ConnectionPool(ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
-    return httpx.AsyncClient(transport=pool)
-
-
-def _make_proxied_client() -> httpx.AsyncClient:
-    """Return a client over httpx's own pool, the one that speaks to proxies."""
-    try:
-        limits = httpx.Limits(max_connections=_MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
-        return httpx.AsyncClient(verify=ssl_context(), limits=limits)
-    except (ImportError, ValueError) as error:
-        problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
-
-    raise problem
 
 
 def _is_loopback(host: str) -> bool:

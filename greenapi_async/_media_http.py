@@ -13,8 +13,9 @@ import httpcore
 import httpx
 
 from greenapi_async._address import is_loopback, is_public
-from greenapi_async._http import NO_ANSWER, ssl_context, transport_error
+from greenapi_async._http import NO_ANSWER, transport_error
 from greenapi_async._pool import ConnectionPool
+from greenapi_async._sender import ssl_context
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
 
 _SLOWEST: Final = 4096

@@ -1,5 +1,6 @@
 """Connections kept for each origin, last in first out, capped and safe under any cancellation."""
 
+import functools
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,9 +34,12 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         most_idle: int,
         network_backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        self._ssl_context = ssl_context
-        self._network_backend = network_backend
-        self._keepalive = keepalive
+        self._connect = functools.partial(
+            httpcore.AsyncHTTPConnection,
+            ssl_context=ssl_context,
+            keepalive_expiry=keepalive,
+            network_backend=network_backend,
+        )
         self._most_idle = self._room = most_idle
         self._event_loop: object = None
         self._idle: defaultdict[_Origin, list[httpcore.AsyncHTTPConnection]] = defaultdict(list)
@@ -60,13 +64,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                 with suppress(*_CLOSED_BY_SERVER):
                     return await self._send(kept, outgoing, origin)
 
-            fresh = httpcore.AsyncHTTPConnection(
-                url.origin,
-                ssl_context=self._ssl_context,
-                keepalive_expiry=self._keepalive,
-                network_backend=self._network_backend,
-            )
-            return await self._send(fresh, outgoing, origin)
+            return await self._send(self._connect(url.origin), outgoing, origin)
 
     async def aclose(self) -> None:
         """Close every connection, the busy ones too: their requests fail."""

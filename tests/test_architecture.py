@@ -33,6 +33,7 @@ ORDER = [
     "_page",
     "_media_http",
     "_http",
+    "_sender",
     "_pool",
     "_address",
     "_media_name",
@@ -49,7 +50,7 @@ ORDER = [
     "simulator",
 ]
 HOMES = {
-    "httpx": {"_http", "_media_http", "_pool"},
+    "httpx": {"_http", "_media_http", "_pool", "_sender"},
     "httpcore": {"_media_http", "_pool"},  # A download's connections are guarded one level below the pool.
     "cattrs": {"_structure"},
     "msgspec": {"_items"},
@@ -59,7 +60,7 @@ HOMES = {
     "argparse": {"cli"},
     "sqlite3": {"stores"},
     "threading": {"stores"},
-    "ssl": {"_http", "_pool"},
+    "ssl": {"_http", "_pool", "_sender"},
     "zlib": {"_body", "simulator"},
     "random": {"client", "poller", "simulator"},
     "time": {"client", "_page", "simulator"},

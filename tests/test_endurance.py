@@ -22,7 +22,7 @@ PLACES = 20
 @pytest.mark.parametrize(("anyio_backend", "requests"), [("asyncio", 10_000), ("trio", 3_000)])
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
     """After 10,000 requests of which a third is cancelled at random moments, every place is free again."""
-    monkeypatch.setattr("greenapi_async._http._MOST_AT_ONCE", PLACES)
+    monkeypatch.setattr("greenapi_async._http.MOST_AT_ONCE", PLACES)
     dice = random.Random(7)
     answered, cancelled = [], []
 
@@ -47,7 +47,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
         await anyio.wait_all_tasks_blocked()
         limiter = client._http.limiter.statistics()
-        kept = [each for idle in client._http._client._transport._idle.values() for each in idle]
+        kept = [each for idle in client._http._sender.pool._idle.values() for each in idle]
         idle = sum(each.is_idle() for each in kept)
         connections = api.connections
         answer = await client.fetch()

@@ -327,7 +327,6 @@ OBJECT = {"status": False, "reason": "instance is starting or not authorized"}
         (reply(499, b""), errors.ServerError, "499"),
         (reply(502, b"<html></html>"), errors.ServerError, "502"),
         (reply(302, b"", location="https://wifi.example/x"), errors.UnexpectedRedirectError, "wifi.example"),
-        (reply(302, b"", location="T:1"), errors.TransportError, "InvalidURL"),
         (reply(204, b""), errors.ServerError, "204"),
         (reply(200, b"<html></html>"), errors.DecodeError, "web page"),
         (reply(200, b'[{"idMessage":"1"'), errors.DecodeError, "character"),
@@ -343,6 +342,15 @@ async def test_a_refusal_is_raised_as_its_error(connect, answer, error, message)
     assert type(refused) is error
     assert message in str(refused)
     assert (refused.__cause__, refused.__context__) == (None, None)
+
+
+@pytest.mark.anyio
+async def test_a_redirect_to_no_address_is_one_of_our_errors(connect):
+    """An injected httpx client looks at it first, and calls it an invalid URL."""
+    refused = await failure_of(connect(FakeApi(reply(302, b"", location="T:1"))))
+
+    assert isinstance(refused, errors.UnexpectedRedirectError | errors.TransportError)
+    assert refused.retryable
 
 
 @pytest.mark.anyio

@@ -212,6 +212,6 @@ async def test_proxy_of_the_environment_is_used(variable, monkeypatch):
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
 
     async with AsyncStatusesClient("1", "secret") as client:
-        mounts = client._http._client._mounts.values()
+        mounts = client._http._sender.client._mounts.values()
 
         assert any("HTTPProxy" in type(mount._pool).__name__ for mount in mounts if mount)

@@ -1,0 +1,106 @@
+"""Who sends a question: connections of our own, or an httpx client, be it injected or one that knows proxies."""
+
+import functools
+import ssl
+from typing import Final, Protocol
+from urllib.request import getproxies
+
+import httpx
+
+from greenapi_async.errors import ConfigurationError
+
+MOST_AT_ONCE: Final = (
+    100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
+)
+_MOST_IDLE = 500  # One for each of many instances' hosts, and half of what a process may open by default.
+_KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
+
+
+class Sender(Protocol):
+    """Sends questions until it is closed."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can send no more."""
+
+    async def send(self, url: httpx.URL) -> httpx.Response:
+        """Return the answer, whose body is not read yet; raises what httpx's transports raise."""
+
+    async def aclose(self) -> None:
+        """Close what is its own."""
+
+
+def sender(http_client: httpx.AsyncClient | None) -> Sender:
+    """Return who sends for a client.
+
+    Raises:
+        ConfigurationError: it is no httpx client, or a proxy of the environment cannot be used.
+    """
+    if http_client is None:
+        proxied = bool(getproxies().keys() - {"no"})
+        return _ByClient(_make_proxied_client(), owned=True) if proxied else _ByPool()
+
+    if not isinstance(http_client, httpx.AsyncClient):
+        raise ConfigurationError("http_client must be an httpx.AsyncClient")
+
+    return _ByClient(http_client, owned=False)
+
+
+@functools.cache
+def ssl_context() -> ssl.SSLContext:
+    """Return the process's TLS context."""
+    return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
+
+
+class _ByPool:
+    """Hands requests to the pool: httpx's client around it would cost as much again, for cookies and redirects."""
+
+    def __init__(self) -> None:
+        # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
+        from greenapi_async._pool import ConnectionPool  # noqa: PLC0415
+
+        self.closed = False
+        self.pool = ConnectionPool(ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
+        self._headers = httpx.Headers(_HEADERS | {"User-Agent": "greenapi-async", "Connection": "keep-alive"})
+
+    async def send(self, url: httpx.URL) -> httpx.Response:
+        request = httpx.Request("GET", url, headers=self._headers)
+        request.url = url  # httpx makes a plain copy, which has no token.
+        return await self.pool.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await self.pool.aclose()
+
+
+class _ByClient:
+    """Sends through httpx's client, with whatever headers and hooks it has."""
+
+    def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
+        self.client = client
+        self._owned = owned
+
+    @property
+    def closed(self) -> bool:
+        return self.client.is_closed
+
+    async def send(self, url: httpx.URL) -> httpx.Response:
+        request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
+        request.url = url  # Without the default params of an injected client.
+        return await self.client.send(request, stream=True, follow_redirects=False)
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self.client.aclose()
+
+
+def _make_proxied_client() -> httpx.AsyncClient:
+    """Return a client over httpx's own pool, the one that speaks to proxies."""
+    try:
+        limits = httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
+        return httpx.AsyncClient(verify=ssl_context(), limits=limits)
+    except (ImportError, ValueError) as error:
+        problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
+
+    raise problem
