@@ -10,9 +10,14 @@ from urllib.parse import quote
 import anyio
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 from loopback import connect_proxy, plain_proxy, trusting_context
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from greenapi_async import AsyncStatusesClient, ConfigurationError, GreenApiError, to_dict
+from greenapi_async import AsyncStatusesClient, ConfigurationError, GreenApiError, cli, to_dict
 from greenapi_async._secret import Secret
 from greenapi_async.simulator import (
     Answer,
@@ -300,3 +305,65 @@ def test_logs_of_others_are_left_as_they_are(caplog):
     asyncio.run(main())
 
     assert next(record.args for record in caplog.records if record.name == "httpx") == ("argument",)
+
+
+@pytest.fixture
+def spans():
+    """What OpenTelemetry's own instrumentation of httpx would export."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    HTTPXClientInstrumentor().instrument(tracer_provider=provider)
+    yield lambda: [span.to_json() for span in exporter.get_finished_spans()]
+    HTTPXClientInstrumentor().uninstrument()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["success", "redirect", "refused with 404", "reset", "too slow"])
+async def test_token_is_nowhere_in_open_telemetry(name, spans, records):
+    """A span has the request's URL among its attributes, and leaves for somebody else's server."""
+    async with Simulator(token=TOKEN, max_rate=None) as api:
+        said = await _said_through(httpx.AsyncClient(), api, api.url, name)
+
+    assert any("getIncomingStatuses/***" in span for span in spans())
+    assert_clean(*said, *spans(), *records())
+
+
+@pytest.mark.anyio
+async def test_token_is_nowhere_in_what_is_kept(tmp_path, records):
+    """Neither the store's file nor what is saved of a status holds it, though the API sent it as an id."""
+    async with Simulator(token=TOKEN, max_rate=None) as api, client_of(api) as client:
+        photo = api.post("image") | {"idMessage": ECHO, "caption": ENCODED_ECHO, "senderId": TOKEN}
+        api.faults.append(Answer(json.dumps([photo])))
+        async for status in client.poll(store=tmp_path / "seen.db"):
+            await client.save_media(status, tmp_path / "photos", allow_loopback=True)
+            break
+
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in kept} == {".db", ".jpg", ".json"}
+    assert_clean(*map(str, kept), *(path.read_bytes().decode(errors="replace") for path in kept), *records())
+    assert not [
+        spelling for request in api.requests[1:] for spelling in SPELLINGS if spelling in repr(request)
+    ]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_token_is_nowhere_in_what_the_command_prints(name, monkeypatch, capsys, records):
+    """Whatever the answer, in words and as JSON."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Simulator(token=TOKEN, max_rate=None)) as api,
+    ):
+        monkeypatch.setenv("GREEN_API_ID_INSTANCE", api.id_instance)
+        monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE", TOKEN)
+        monkeypatch.setenv("GREEN_API_URL", api.url)
+        for setting, value in {"retries": 0, "timeout": 0.5, "max_body": 100_000}.items():
+            monkeypatch.setitem(AsyncStatusesClient.__init__.__kwdefaults__, setting, value)
+        api.post("text", text="hello")
+        api.faults.extend([FAULTS[name]] * 2)
+
+        for argv in (["fetch"], ["fetch", "--json"]):
+            cli.main(argv)
+
+    assert len(api.requests) == 2
+    assert_clean(*capsys.readouterr(), *records())
