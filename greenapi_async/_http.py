@@ -1,12 +1,13 @@
 """One question over HTTP: a body with the server's time, or one of our errors; the token stays inside."""
 
+import functools
 import ipaddress
 import math
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from urllib.parse import quote
 
 import anyio
@@ -66,7 +67,7 @@ class Gate:
 
     def __init__(self, period: float) -> None:
         self._period = period
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._next_at = -math.inf
 
     async def take_turn(self, limiter: "anyio.CapacityLimiter") -> None:
@@ -76,7 +77,10 @@ class Gate:
         """
         async with self._lock:
             # Never longer than a period: another event loop's clock may be far behind.
-            await anyio.sleep_until(min(self._next_at, anyio.current_time() + self._period))
+            wait = min(self._next_at - anyio.current_time(), self._period)
+            if wait > 0:
+                await anyio.sleep(wait)
+
             await limiter.acquire()
             self._next_at = anyio.current_time() + self._period
 
@@ -207,6 +211,9 @@ def transport_error(error: BaseException, redact: Callable[[str], str] = str) ->
     return TransportError(message)
 
 
+_parsed = functools.lru_cache(maxsize=1024)(httpx.URL)  # Most questions are asked again, minute by minute.
+
+
 class _MaskedURL(httpx.URL):
     """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
 
@@ -214,7 +221,7 @@ class _MaskedURL(httpx.URL):
     """
 
     def __init__(self, url: str, token: Secret) -> None:
-        super().__init__(url)
+        super().__init__(_parsed(url))
         self._token = token
 
     @property
@@ -258,7 +265,7 @@ async def _read(response: httpx.Response, body: Body) -> None:
     failure: GreenApiError | None = None
     # Leaving httpx's nested generators half-read makes trio warn of each; a cancellation ends them all.
     with anyio.CancelScope() as scope:
-        async for chunk in response.aiter_raw():
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             try:
                 body.feed(chunk)
             except GreenApiError as error:

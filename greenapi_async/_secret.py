@@ -10,16 +10,19 @@ from urllib.parse import quote
 
 MASK: Final = "***"
 _DISTINCTIVE = 16
-_TALKATIVE_LOGGERS = (
-    "httpx",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
-    "hpack.hpack",
-    "hpack.table",
-)
+_TALKATIVE_LOGGERS = [
+    logging.getLogger(name)
+    for name in (
+        "httpx",
+        "httpcore.connection",
+        "httpcore.http11",
+        "httpcore.http2",
+        "httpcore.proxy",
+        "httpcore.socks",
+        "hpack.hpack",
+        "hpack.table",
+    )
+]
 
 
 class Secret:
@@ -72,8 +75,8 @@ _on_the_wire: ContextVar[Secret] = ContextVar("_on_the_wire")
 @contextmanager
 def on_the_wire(secret: Secret) -> Iterator[None]:
     """Redact what the HTTP libraries log meanwhile: a Location or a broken header line can echo the token."""
-    for name in _TALKATIVE_LOGGERS:
-        logging.getLogger(name).addFilter(_redact_record)
+    for logger in _TALKATIVE_LOGGERS:
+        logger.addFilter(_redact_record)
 
     previous = _on_the_wire.set(secret)
     try:
