@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar, get_args
 
 import anyio
 
-from greenapi_async import _backoff, _http, _page, media
+from greenapi_async import _backoff, _http, _page
 from greenapi_async._secret import Secret
 from greenapi_async._tick import Answer
 from greenapi_async._window import Ladder, Start
@@ -226,6 +226,8 @@ class AsyncStatusesClient:
             MediaError: there is nothing to download, it was refused, is not what it said, or cannot be written.
             TransportError: no whole answer came.
         """
+        from greenapi_async import media  # noqa: PLC0415 - a tenth of the import, for those who save.
+
         _at_least(1, "max_bytes", max_bytes)
         return await self._retrying(
             lambda: media.save_media(

@@ -168,6 +168,7 @@ def test_import_starts_nothing_and_loads_little():
     assert not {
         "greenapi_async.cli",
         "greenapi_async.simulator",
+        "greenapi_async.media",
         "hypothesis",
         "argparse",
         "sqlite3",
