@@ -66,9 +66,8 @@ class SQLiteStore:
         self.path: Final = Path(path).absolute()
         self._turn: RunVar[anyio.CapacityLimiter] = RunVar("the store's turn")
         self._lock = threading.Lock()
-        self._process = os.getpid()
         self._database: sqlite3.Connection | None = None
-        self._file: os.stat_result | None = None
+        self._process = self._inode = 0
         self._closed = False
 
     async def load(self, scope: str) -> Checkpoint | None:
@@ -139,8 +138,8 @@ class SQLiteStore:
     def _do(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
         import sqlite3
 
-        if os.getpid() != self._process:
-            raise StoreError(f"the store at {self.path} was made before a fork: make one in each process")
+        if self._is_inherited():
+            raise StoreError(f"the store at {self.path} was opened before a fork: make one in each process")
 
         with self._lock:
             try:
@@ -153,8 +152,8 @@ class SQLiteStore:
         raise StoreError(f"the file {self.path} {problem}")
 
     def _close(self) -> None:
-        if os.getpid() != self._process:
-            return  # Closing what a fork inherited would take away the locks of the process that opened it.
+        if self._is_inherited():
+            return  # Closing it would take away the locks of the process that opened it.
 
         with self._lock:
             self._closed = True
@@ -162,15 +161,18 @@ class SQLiteStore:
                 self._database.close()
                 self._database = None
 
+    def _is_inherited(self) -> bool:
+        return self._database is not None and self._process != os.getpid()
+
     def _opened(self) -> "sqlite3.Connection":
         if self._closed:
             raise StoreError(f"the store at {self.path} is closed: make a new one")
 
         if self._database is None:
             self._database = self._open()
-            self._file = self.path.stat()
+            self._process, self._inode = os.getpid(), self.path.stat().st_ino
 
-        if self._file is None or not os.path.samestat(self._file, self.path.stat()):
+        if self.path.stat().st_ino != self._inode:
             raise StoreError(f"the file {self.path} was replaced while it was open: start again")
 
         return self._database
