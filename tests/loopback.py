@@ -58,7 +58,7 @@ async def tls_in_front_of(api):
     async def serve(client):
         try:
             secured = await _with_tls(client)
-        except (anyio.BrokenResourceError, anyio.EndOfStream):
+        except (anyio.BrokenResourceError, anyio.EndOfStream, ssl.SSLError):
             return  # The client did not like the certificate.
 
         async with await anyio.connect_tcp("127.0.0.1", httpx.URL(api.url).port) as server:
