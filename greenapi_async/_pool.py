@@ -13,6 +13,8 @@ import anyio.lowlevel
 import httpcore
 import httpx
 
+from greenapi_async._network import Network
+
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
 _Origin: TypeAlias = tuple[bytes, bytes, int | None]
 
@@ -23,7 +25,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
     (encode/httpcore#1093). Here only what lies idle is counted, `most_idle` at most, each for `keepalive`
     seconds: who is cancelled takes the connection along. How many requests run at once is the caller's to limit.
-    `network_backend` makes the connections, httpcore's own without one.
+    `network_backend` makes the connections, `Network` without one.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             httpcore.AsyncHTTPConnection,
             ssl_context=ssl_context,
             keepalive_expiry=keepalive,
-            network_backend=network_backend,
+            network_backend=network_backend or Network(),
         )
         self._most_idle = self._room = most_idle
         self._event_loop: object = None

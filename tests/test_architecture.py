@@ -35,6 +35,7 @@ ORDER = [
     "_http",
     "_sender",
     "_pool",
+    "_network",
     "_address",
     "_media_name",
     "_media_type",
@@ -51,7 +52,11 @@ ORDER = [
 ]
 HOMES = {
     "httpx": {"_http", "_media_http", "_pool", "_sender"},
-    "httpcore": {"_media_http", "_pool"},  # A download's connections are guarded one level below the pool.
+    "httpcore": {
+        "_media_http",
+        "_network",
+        "_pool",
+    },  # A download's connections are guarded one level below the pool.
     "cattrs": {"_structure"},
     "msgspec": {"_items"},
     "json": {"_wire", "_terminal", "simulator"},
@@ -60,7 +65,7 @@ HOMES = {
     "argparse": {"cli"},
     "sqlite3": {"stores"},
     "threading": {"stores"},
-    "ssl": {"_http", "_pool", "_sender"},
+    "ssl": {"_http", "_network", "_pool", "_sender"},
     "zlib": {"_body", "simulator"},
     "random": {"client", "poller", "simulator"},
     "time": {"client", "_page", "simulator"},

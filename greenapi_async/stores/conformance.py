@@ -243,7 +243,7 @@ class CancelAt(Generator[Any, Any, Any]):
     """
 
     def __init__(self, n: int, coroutine: Coroutine[Any, Any, Any], cancel: Callable[[], object]) -> None:
-        self.reached = False
+        self.reached: bool = False
         self._left = n
         self._coroutine = coroutine
         self._cancel = cancel

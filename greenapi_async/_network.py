@@ -1,0 +1,118 @@
+"""httpcore's connections over anyio, made for large answers: a read takes all that has come, and opens no scope."""
+
+import select
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpcore
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSAttribute, TLSStream
+
+_BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Connects; no timeout is minded here, for who asks bounds the whole."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect by whatever address of the host answers first."""
+        with _raised_as(httpcore.ConnectError):
+            return _Stream(await anyio.connect_tcp(host, port, local_host=local_address))
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._tls = stream.extra(TLSAttribute.ssl_object, None)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _raised_as(httpcore.ReadError):
+            try:
+                data = await self._stream.receive(max_bytes)
+            except anyio.EndOfStream:
+                return b""
+
+        return data if self._tls is None else b"".join([data, *self._decrypted(max_bytes - len(data))])
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if buffer:
+            with _raised_as(httpcore.WriteError):
+                await self._stream.send(buffer)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        with _raised_as(httpcore.ConnectError):
+            try:
+                secured = await TLSStream.wrap(
+                    self._stream,
+                    ssl_context=ssl_context,
+                    hostname=server_hostname,
+                    standard_compatible=False,
+                    server_side=False,
+                )
+            except BaseException:
+                await anyio.aclose_forcefully(self._stream)
+                raise
+
+        return _Stream(secured)
+
+    def get_extra_info(self, info: str) -> Any:
+        match info:
+            case "is_readable":
+                return _is_readable(self._stream.extra(SocketAttribute.raw_socket).fileno())
+            case "ssl_object":
+                return self._tls
+            case _:
+                return None
+
+    def _decrypted(self, room: int) -> Iterator[bytes]:
+        """Yield the further records that have come: TLS hands over 16 KB at a time, and each is a turn."""
+        while room > 0:
+            try:
+                data = self._tls.read(room)  # type: ignore[union-attr]
+            except ssl.SSLError:  # Nothing more has come; what is wrong is told when it is read alone.
+                return
+
+            if not data:
+                return
+
+            yield data
+            room -= len(data)
+
+
+@contextmanager
+def _raised_as(error: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (*_BROKEN, anyio.EndOfStream) as broken:
+        raise error(str(broken)) from broken
+
+
+def _is_readable(descriptor: int) -> bool:
+    """Tell whether a connection that should be silent is not: the server has closed it."""
+    if descriptor < 0:
+        return True
+
+    if not hasattr(select, "poll"):  # Windows, where select takes any descriptor.
+        return bool(select.select([descriptor], [], [], 0)[0])
+
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(0))
