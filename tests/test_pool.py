@@ -1,5 +1,6 @@
 """The pool: connections are kept, found again, and never trusted too far."""
 
+import random
 import ssl
 
 import anyio
@@ -10,7 +11,7 @@ from loopback import tls_in_front_of, trusting_context
 
 from greenapi_async import AsyncStatusesClient, TransportError
 from greenapi_async._pool import ConnectionPool
-from greenapi_async.simulator import Delay, Reset, Simulator
+from greenapi_async.simulator import Answer, Delay, Reset, Simulator, Truncate
 
 pytestmark = pytest.mark.anyio
 
@@ -180,6 +181,35 @@ async def test_connection_over_tls_is_used_again():
 
         assert len(api.requests) == 3
         assert api.connections <= 1
+
+
+async def test_large_answer_over_tls_is_whole():
+    """It comes in records of 16 KB, of which a read takes all that are there."""
+    body = random.Random(0).randbytes(3_000_000)
+
+    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
+        api.faults.extend([Answer(body)] * 2)
+        pool = ConnectionPool(trusting_context(), keepalive=60.0, most_idle=10)
+        async with httpx.AsyncClient(transport=pool) as client:
+            for _ in range(2):
+                response = await client.get(url_of(api).replace(api.url, url))
+                assert response.content == body
+
+
+@pytest.mark.parametrize("fault", [Truncate(), Reset(), Reset(after_headers=True)], ids=repr)
+async def test_broken_answer_over_tls_is_an_error_and_the_next_is_whole(fault):
+    """What ends in the midst of a record or between two is no answer."""
+    body = b"x" * 300_000
+
+    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
+        pool = ConnectionPool(trusting_context(), keepalive=60.0, most_idle=10)
+        async with httpx.AsyncClient(transport=pool) as client:
+            api.faults.extend([fault, Answer(body)])
+            with pytest.raises(httpx.TransportError):
+                await client.get(url_of(api).replace(api.url, url))
+
+            response = await client.get(url_of(api).replace(api.url, url))
+            assert response.content == body
 
 
 async def test_refused_certificate_is_no_matter_of_time():
