@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from greenapi_async.errors import ConfigurationError, StoreError
 from greenapi_async.stores.base import Checkpoint
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from anyio.lowlevel import RunVar
 
 _APPLICATION_ID: Final = 0x47415354
 _FORMAT: Final = 1
@@ -64,7 +64,7 @@ class SQLiteStore:
             raise ConfigurationError("path must name a file: MemoryStore is the one that lives in memory")
 
         self.path: Final = Path(path).absolute()
-        self._turn: RunVar[anyio.CapacityLimiter] = RunVar("the store's turn")
+        self._turn: RunVar[anyio.CapacityLimiter] | None = None
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._process = self._inode = 0
@@ -118,16 +118,23 @@ class SQLiteStore:
 
     async def aclose(self) -> None:
         """Close the file, after whatever is under way; idempotent."""
+        import anyio.to_thread
+
         await anyio.to_thread.run_sync(self._close)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore at {self.path}>"
 
     async def _in_thread(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
+        import anyio.to_thread
+
         return await anyio.to_thread.run_sync(self._do, work, limiter=self._limiter())
 
     def _limiter(self) -> anyio.CapacityLimiter:
         """Return the limiter of this event loop: who waits for a locked file takes no thread of the program's."""
+        from anyio.lowlevel import RunVar
+
+        self._turn = self._turn or RunVar("the store's turn")
         limiter = self._turn.get(None)
         if limiter is None:
             limiter = anyio.CapacityLimiter(1)
