@@ -55,7 +55,7 @@ def source(url: str, *, allow_loopback: bool) -> Source:
         parsed = httpx.URL()
 
     schemes = {"https", "http"} if allow_loopback else {"https"}
-    if parsed.scheme not in schemes or not parsed.host or parsed.userinfo:
+    if parsed.scheme not in schemes or not parsed.host or "%" in parsed.host or parsed.userinfo:
         raise MediaError("the API gave an address that is not https, or cannot be read")
 
     return Source(url=parsed, loopback=allow_loopback)
@@ -159,8 +159,8 @@ def _transport(source: Source) -> httpx.AsyncBaseTransport:
 
     try:
         return httpx.AsyncHTTPTransport(verify=ssl_context(), proxy=proxy)
-    except (ImportError, ValueError) as error:
-        problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
+    except (ImportError, ValueError, httpx.InvalidURL):  # Its text may quote a password.
+        problem = ConfigurationError("the proxy that the environment names cannot be used")
 
     raise problem
 

@@ -20,8 +20,8 @@ _TURN: Final = 0.001  # Seconds.
 _TIMESTAMP = attrgetter("timestamp")
 _T = TypeVar("_T")
 
-# Of one item after another. Inside a text no word can follow: the quote before it would end the text.
-_BETWEEN = re.compile(rb'\}\s*(,)\s*\{\s*"\w')
+# Between one item and another, or what looks like it in a text.
+_BETWEEN = re.compile(rb"[\]}]\s*(,)\s*[\[{]")
 
 
 class Page:
@@ -141,8 +141,8 @@ def _trimmed(body: bytes) -> bytes | None:
 def _decoded(body: bytes, decode: Callable[[bytes], _T]) -> Iterator[tuple[int, int, _T]]:
     """Yield where each portion of an array starts and stops, and what it decodes to.
 
-    A wrong cut, as between the objects of an inner array, leaves something open, which is no JSON; so what is
-    JSON was cut rightly, and what is not is cut further on.
+    A wrong cut, as in a text or between the objects of an inner array, leaves something open, which is no JSON;
+    so what is JSON was cut rightly, and what is not is cut further on.
     """
     start = 1
     while start < len(body):

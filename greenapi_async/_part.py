@@ -75,6 +75,9 @@ class Part:
         finally:
             self.close()
 
+    def __del__(self) -> None:
+        self.close()  # Where asyncio cancelled who was to get it, nobody else does.
+
     def close(self) -> None:
         """Let others have it; what is there can be resumed. Idempotent."""
         if self._fd >= 0:

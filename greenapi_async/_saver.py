@@ -46,6 +46,8 @@ class Saver:
 
         try:
             return await self.client.save_media(status, self.directory, allow_loopback=self.allow_loopback)
+        except media.DirectoryError:
+            raise
         except (MediaError, TransportError) as error:
             failure = error
 

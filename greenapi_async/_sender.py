@@ -99,8 +99,11 @@ def _make_proxied_client() -> httpx.AsyncClient:
     """Return a client over httpx's own pool, the one that speaks to proxies."""
     try:
         limits = httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
-        return httpx.AsyncClient(verify=ssl_context(), limits=limits)
+        # http is for loopback alone, and would show the token to the proxy.
+        return httpx.AsyncClient(verify=ssl_context(), limits=limits, mounts={"http://": None})
     except (ImportError, ValueError) as error:
-        problem = ConfigurationError(f"the proxy that the environment names cannot be used: {error}")
+        problem = f": {error}"
+    except httpx.InvalidURL:  # Its text quotes what may be a password.
+        problem = ", or what NO_PROXY names is no address"
 
-    raise problem
+    raise ConfigurationError(f"the proxy that the environment names cannot be used{problem}")

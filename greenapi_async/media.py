@@ -25,6 +25,10 @@ _Value = TypeVar("_Value")
 _Arguments = TypeVarTuple("_Arguments")
 
 
+class DirectoryError(MediaError):
+    """The directory takes nothing: the disk is full, say."""
+
+
 async def save_media(
     status: Status,
     directory: Path,
@@ -121,14 +125,17 @@ class _Saving:
             with anyio.CancelScope(shield=True):  # What is whole would have to come again.
                 await self._finish()
         except MediaError as error:
-            if not error.retryable:
-                await self._discard()
+            if not error.retryable or isinstance(error, DirectoryError):
+                await self._discard()  # Half a file does not stay on a full disk.
             raise
         finally:
             await self._close()
 
     async def begin(self, http_code: int, headers: Mapping[str, str]) -> None:
         """Decide what the answer's head means for the part."""
+        if http_code == 200 and not {"content-length", "transfer-encoding"} & set(headers):
+            raise MediaError("the media server does not tell where the file ends", retryable=True)
+
         if http_code == 200:
             await self._on_disk(self._part.restart, headers.get("etag", ""))
             self._total = _number(headers.get("content-length"))
@@ -191,24 +198,45 @@ class _Saving:
             await self._on_disk(self._part.discard)
 
     async def _close(self) -> None:
-        with anyio.CancelScope(shield=True):
-            with suppress(MediaError):  # Whatever ended the download is more to the point.
+        try:
+            with (
+                anyio.CancelScope(shield=True),
+                suppress(MediaError),
+            ):  # What ended the download is more to the point.
                 await self._flush()
-
-            await self._on_disk(self._part.close if self._part.size else self._part.discard)
+                if not self._part.size:
+                    await self._on_disk(self._part.discard)
+        finally:
+            self._part.close()
 
     async def _on_disk(self, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
         return await _on_disk(self._directory, work, *arguments)
 
 
 async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """Work in a thread, and raise `MediaError` where the file system does not let it."""
-    try:
-        return await anyio.to_thread.run_sync(work, *arguments)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    """Work in a thread to the end, and raise `DirectoryError` where the file system does not let it.
 
-    raise MediaError(f"cannot save to {directory}: {reason}")
+    asyncio's own cancellation goes through shields, but a task group waits for its tasks all the same: nobody
+    closes the file while a thread still writes.
+    """
+    done: list[_Value] = []
+    reason = ""
+
+    async def to_the_end() -> None:
+        nonlocal reason
+        with anyio.CancelScope(shield=True):
+            try:
+                done.append(await anyio.to_thread.run_sync(work, *arguments))
+            except OSError as error:
+                reason = error.strerror or str(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(to_the_end)
+
+    if not done:
+        raise DirectoryError(f"cannot save to {directory}: {reason}", retryable=True)
+
+    return done[0]
 
 
 def _continued(headers: Mapping[str, str], part: _part.Part) -> int | None:

@@ -1,5 +1,9 @@
 """What the tests of downloads share: files to serve, faults of a media server, and looks at a directory."""
 
+import resource
+import signal
+from contextlib import contextmanager
+
 import anyio
 import attrs
 
@@ -79,3 +83,15 @@ def tree(directory):
         for path in sorted(directory.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
+
+
+@contextmanager
+def files_no_larger_than(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)

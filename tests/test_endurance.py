@@ -1,6 +1,7 @@
 """What must hold under load: cancelled requests leave nothing behind, and memory stays bounded."""
 
 import asyncio
+import gc
 import random
 from contextlib import asynccontextmanager
 
@@ -45,6 +46,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
             for _ in range(2 * PLACES):
                 tasks.start_soon(ask, client.for_instance(api.id_instance, api.token))
 
+        gc.collect()
         await anyio.wait_all_tasks_blocked()
         limiter = client._http.limiter.statistics()
         kept = [each for idle in client._http._sender.pool._idle.values() for each in idle]

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import anyio
 import pytest
+from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient
 from greenapi_async.simulator import Simulator
 from greenapi_async.stores.conformance import CancelAt
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_to_collect")]
+if ANYIO < (4, 16):  # A cancelled connect leaves its socket to the garbage collector.
+    pytestmark.append(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
 async def handle_two(api, path, handled, delivery):

@@ -1,9 +1,12 @@
 """Downloads: whole, once, resumed where they were interrupted."""
 
+import asyncio
 import json
 import os
+import random
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -515,3 +518,32 @@ def test_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
     _part.write_whole(tmp_path / "photo.json", b"{}")
 
     assert tree(tmp_path) == {"photo.jpg": JPEG, "photo.json": b"{}", "other.jpg": b"of somebody else"}
+
+
+async def test_file_whose_end_is_not_told_is_refused(api, tmp_path):
+    """Where only the closing of the connection says that it is over, half a photo looks whole."""
+    api.media_faults.append(Truncate(framing="close"))
+    status = posted(api)
+
+    with pytest.raises(MediaError, match="does not tell where the file ends") as caught:
+        await client_of(api).save_media(status, tmp_path, allow_loopback=True)
+
+    assert caught.value.retryable
+    path = await client_of(api).save_media(status, tmp_path, allow_loopback=True)
+    assert path.read_bytes() == JPEG
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_download_that_asyncio_cancels_can_be_gone_on_with(api, tmp_path):
+    """asyncio's own cancellation goes through shields, and a part that stays locked would hold it up for ever."""
+    dice = random.Random(5)
+
+    for _ in range(80):
+        status = posted(api)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(dice.uniform(0, 0.02)):
+                await client_of(api).save_media(status, tmp_path, allow_loopback=True)
+
+        with anyio.fail_after(5):
+            path = await client_of(api, retries=1).save_media(status, tmp_path, allow_loopback=True)
+        assert path.read_bytes() == JPEG

@@ -1,6 +1,7 @@
 """Pages: what msgspec reads is what the standard library would have read, in turns that hold up nobody."""
 
 import json
+import re
 from pathlib import Path
 
 import anyio
@@ -279,3 +280,17 @@ async def test_a_page_fails_sealed(monkeypatch):
 
     assert caught.value.__context__ is None
     assert {frame.name for frame in caught.traceback} & {"fail"} == set()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(("decode", "item"), [(_page.scan, b"[]"), (_page.read, b"{}")])
+async def test_millions_of_empty_items_are_not_all_built(decode, item):
+    """A bomb of a few kilobytes, unpacked: who counts only at the end has built a gigabyte by then."""
+    body = b"[%b]" % b",".join([item] * 1_000_000)
+
+    with pytest.raises(DecodeError) as caught:
+        await decode(body)
+
+    told = int(re.search(r"holds (\d+) items", str(caught.value))[1])
+    assert 200_000 < told < 400_000

@@ -9,7 +9,7 @@ import pytest
 import respx
 from loopback import tls_in_front_of, trusting_context
 
-from greenapi_async import AsyncStatusesClient, TransportError
+from greenapi_async import AsyncStatusesClient, ConfigurationError, TransportError
 from greenapi_async._pool import ConnectionPool
 from greenapi_async.simulator import Answer, Delay, Reset, Simulator, Truncate
 
@@ -236,7 +236,7 @@ async def test_respx_intercepts_the_pool():
     assert route.call_count == 1
 
 
-@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 async def test_proxy_of_the_environment_is_used(variable, monkeypatch):
     """Where a proxy is set, httpx's own transport serves."""
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
@@ -245,3 +245,31 @@ async def test_proxy_of_the_environment_is_used(variable, monkeypatch):
         mounts = client._http._sender.client._mounts.values()
 
         assert any("HTTPProxy" in type(mount._pool).__name__ for mount in mounts if mount)
+
+
+async def test_proxy_is_not_asked_for_loopback(monkeypatch):
+    """Plain http is for this machine alone, and its request line would show the token to the proxy."""
+    for variable in ("http_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+
+    async with (
+        Simulator(max_rate=None) as api,
+        AsyncStatusesClient(api.id_instance, api.token, api_url=api.url) as client,
+    ):
+        assert await client.fetch() == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("NO_PROXY", "::1/128,localhost"), ("HTTPS_PROXY", "http://user:se/cret@host")]
+)
+def test_environment_that_httpx_cannot_read_is_told(variable, value, monkeypatch):
+    """Without quoting it: it may hold a password."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(
+        ConfigurationError, match="the proxy that the environment names cannot be used"
+    ) as caught:
+        AsyncStatusesClient("1", "secret")
+
+    assert "se" not in str(caught.value).replace("used", "").replace("address", "")

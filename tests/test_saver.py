@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
-from media_world import JPEG, Seen, Stall, posted, tree
+from media_world import JPEG, Seen, Stall, files_no_larger_than, posted, tree
 
 import greenapi_async
 from greenapi_async import _backoff, cli, from_dict
@@ -190,6 +190,19 @@ def test_directory_that_takes_nothing_ends_the_watch(api, watch, tmp_path):
 
     assert (code, out) == (1, "")
     assert err.startswith("greenapi-async: error: cannot save to ")
+
+
+def test_disk_too_full_for_a_file_ends_the_watch(api, watch, tmp_path):
+    """The small JSON may still fit, but the file has to come again when there is room."""
+    posted(api)
+
+    with files_no_larger_than(100_000):
+        code, _, err = watch(1)
+    again, _, _ = watch(1)
+
+    assert (code, again) == (1, 0)
+    assert "cannot save to" in err
+    assert len(files(tmp_path / "stories", ".jpg")) == 1
 
 
 def test_demo_is_saved_too(watch, tmp_path, monkeypatch):

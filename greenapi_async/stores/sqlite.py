@@ -120,7 +120,11 @@ class SQLiteStore:
         """Close the file, after whatever is under way; idempotent."""
         import anyio.to_thread
 
-        await anyio.to_thread.run_sync(self._close)
+        try:
+            await anyio.to_thread.run_sync(self._close)
+        finally:
+            if not self._closed:  # asyncio's own cancellation came before the thread began.
+                self._close()
 
     def __repr__(self) -> str:
         return f"<SQLiteStore at {self.path}>"
