@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient
 from greenapi_async.simulator import Simulator
@@ -57,7 +58,8 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
     assert len(answered) + len(cancelled) == requests
     assert len(cancelled) > requests / 3
     assert (limiter.borrowed_tokens, limiter.tasks_waiting) == (0, 0)
-    assert connections == len(kept) == idle <= PLACES
+    assert len(kept) == idle <= PLACES
+    assert connections == len(kept) or ANYIO < (4, 16)
     assert answer == []
 
 

@@ -300,8 +300,10 @@ async def test_read_only_file_is_told(path, connect):
     await _fill(path)
     connect("?mode=ro")
 
+    store = SQLiteStore(path)
     with pytest.raises(StoreError, match="cannot be written: see who owns it"):
-        await SQLiteStore(path).record("1", ["a"], MARKS, 5.0)
+        await store.record("1", ["a"], MARKS, 5.0)
+    await store.aclose()
 
 
 @pytest.mark.anyio
