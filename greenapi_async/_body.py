@@ -1,14 +1,20 @@
 """One answer's bytes, bounded on the wire and again when unpacked. Pure: it is fed, it does not read."""
 
 import zlib
+from collections.abc import Iterator
 
 from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
 _GZIP = 16 + zlib.MAX_WBITS
+_STEP = 256 * 1024
 
 
 class Body:
-    """Collects the chunks of a body; `content` never grows beyond `limit` bytes.
+    """Collects the chunks of a body; together they never grow beyond `limit` bytes.
+
+    Attributes:
+        chunks: what has come so far, unpacked.
+        room: how many bytes more may come.
 
     Raises:
         BodyTooLargeError: there is more, on the wire or unpacked (a gzip bomb stops at the bound).
@@ -17,26 +23,21 @@ class Body:
     """
 
     def __init__(self, content_encoding: str, limit: int) -> None:
-        self._limit = limit
+        self.chunks: list[bytes] = []
+        self._limit = self.room = limit
         self._received = 0
-        self._content = bytearray()
         self._gzip = zlib.decompressobj(_GZIP) if content_encoding in {"gzip", "x-gzip"} else None
 
         if self._gzip is None and content_encoding not in {"", "identity"}:
             raise DecodeError("the answer is packed in a way that was not asked for: only gzip is")
 
-    @property
-    def content(self) -> bytes:
-        """What has come so far."""
-        return bytes(self._content)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next chunk from the wire."""
+    def feed(self, chunk: bytes) -> Iterator[None]:
+        """Take the next chunk from the wire, in steps, between which others can have their turn."""
         self._received += len(chunk)
         if self._gzip is None:
             self._keep(chunk)
         else:
-            self._unpack(chunk)
+            yield from self._unpack(chunk)
 
         if self._received > self._limit:
             raise BodyTooLargeError(self._limit)
@@ -46,8 +47,9 @@ class Body:
         if self._gzip is not None and self._received and not self._gzip.eof:
             raise TransportError("the answer was cut in the middle")
 
-    def _unpack(self, chunk: bytes) -> None:
-        while chunk and self._gzip is not None:
+    def _unpack(self, chunk: bytes) -> Iterator[None]:
+        full = False
+        while (chunk or full) and self._gzip is not None:
             if self._gzip.eof:  # A gzip body may be several gzip streams in a row, and zeros that pad it.
                 chunk = chunk.lstrip(b"\0")
                 if not chunk:
@@ -56,7 +58,7 @@ class Body:
                 self._gzip = zlib.decompressobj(_GZIP)
 
             try:
-                unpacked = self._gzip.decompress(chunk, self._limit - len(self._content) + 1)
+                unpacked = self._gzip.decompress(chunk, _STEP)
             except zlib.error:
                 unpacked = None
 
@@ -64,10 +66,13 @@ class Body:
                 raise DecodeError("the answer says it is gzip and is not")
 
             self._keep(unpacked)
+            full = len(unpacked) == _STEP
             chunk = self._gzip.unconsumed_tail or self._gzip.unused_data
+            yield
 
     def _keep(self, unpacked: bytes) -> None:
-        room = self._limit - len(self._content)
-        self._content += unpacked[:room]
-        if len(unpacked) > room:
+        fitting = unpacked[: self.room]
+        self.room -= len(fitting)
+        self.chunks.append(fitting)
+        if len(unpacked) > len(fitting):
             raise BodyTooLargeError(self._limit)

@@ -16,8 +16,9 @@ import httpx
 
 from greenapi_async._body import Body
 from greenapi_async._refusals import printable, refusal
-from greenapi_async._secret import MASK, Secret, on_the_wire
+from greenapi_async._secret import MASK, Secret, on_the_wire, watch_loggers
 from greenapi_async._sender import MOST_AT_ONCE, sender
+from greenapi_async._turn import Turn
 from greenapi_async.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -27,6 +28,7 @@ from greenapi_async.errors import (
 
 _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
+_LARGE = 1024 * 1024
 _Error = TypeVar("_Error", bound=BaseException)
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole answer comes."""
@@ -81,7 +83,10 @@ class Gate:
             if wait > 0:
                 await anyio.sleep(wait)
 
-            await limiter.acquire()
+            try:
+                limiter.acquire_nowait()
+            except anyio.WouldBlock:
+                await limiter.acquire()
             self._next_at = anyio.current_time() + self._period
 
 
@@ -89,6 +94,7 @@ class Http:
     """The HTTP machinery that clients share: who sends, and a limiter no larger than an httpx client's pool."""
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
+        watch_loggers()
         self.limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
         self._sender = sender(http_client)
         self._closed = False
@@ -169,7 +175,7 @@ class Http:
 
         # A short made-up token may be a word of somebody's text; of an answer's own words it is none.
         if response.status_code != 200 or endpoint.token.is_distinctive or body.lstrip()[:1] != b"[":
-            body = endpoint.token.redact(body)
+            body = await _redacted(body, endpoint.token)
 
         return response.status_code, response.headers, body
 
@@ -238,9 +244,17 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _whole_body(response: httpx.Response, limit: int) -> bytes:
-    body = _body_of(response, limit)
+    # A mock transport's answer comes read and unpacked.
+    packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+    body = Body(packed.lower(), limit)
     await _read(response, body)
-    return body.content
+    if limit - body.room < _LARGE:
+        return b"".join(body.chunks)
+
+    import anyio.to_thread  # noqa: PLC0415 - most answers are small, and most clients need no threads.
+
+    # Joining so much lets go of the GIL: the event loop goes on meanwhile.
+    return await anyio.to_thread.run_sync(b"".join, body.chunks)
 
 
 async def _refusal_body(response: httpx.Response, limit: int) -> bytes:
@@ -251,15 +265,11 @@ async def _refusal_body(response: httpx.Response, limit: int) -> bytes:
         return b""
 
 
-def _body_of(response: httpx.Response, limit: int) -> Body:
-    # A mock transport's answer comes read and unpacked.
-    packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
-    return Body(packed.lower(), limit)
-
-
 async def _read(response: httpx.Response, body: Body) -> None:
+    turn = Turn()
     if response.is_stream_consumed:
-        body.feed(response.content)
+        for _ in body.feed(response.content):
+            await turn.pause()
         return
 
     failure: GreenApiError | None = None
@@ -267,7 +277,8 @@ async def _read(response: httpx.Response, body: Body) -> None:
     with anyio.CancelScope() as scope:
         async for chunk in cast("httpx.AsyncByteStream", response.stream):
             try:
-                body.feed(chunk)
+                for _ in body.feed(chunk):
+                    await turn.pause()
             except GreenApiError as error:
                 failure = error
                 scope.cancel()
@@ -276,6 +287,18 @@ async def _read(response: httpx.Response, body: Body) -> None:
         raise failure
 
     body.finish()
+
+
+async def _redacted(body: bytes, token: Secret) -> bytes:
+    """Return the body without the token, after looking for it slice by slice."""
+    turn = Turn()
+    for start in range(0, len(body), _LARGE):
+        if token.occurs(body, start, start + _LARGE):
+            return token.redact(body)
+
+        await turn.pause()
+
+    return body
 
 
 def _is_refused_certificate(error: BaseException | None) -> bool:
@@ -290,6 +313,7 @@ def _is_refused_certificate(error: BaseException | None) -> bool:
     return False
 
 
+@functools.lru_cache(maxsize=16)
 def _date(header: str) -> float | None:
     try:
         moment = parsedate_to_datetime(header)

@@ -4,19 +4,16 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import attrgetter
-from time import perf_counter
 from typing import Final, TypeVar
 
-import anyio
-
 from greenapi_async import _http, _refusals, _wire
+from greenapi_async._turn import Turn
 from greenapi_async.errors import DecodeError, GreenApiError
 from greenapi_async.models import Status
 
 _WHOLE: Final = 1536 * 1024  # A body of up to so many bytes is one portion: cutting it costs a tenth.
 _PORTION: Final = 128 * 1024
 _BATCH: Final = 50
-_TURN: Final = 0.001  # Seconds.
 _TIMESTAMP = attrgetter("timestamp")
 _T = TypeVar("_T")
 
@@ -47,13 +44,13 @@ class Page:
         Raises:
             DecodeError: an item is nested too deeply.
         """
-        turn = _Turn()
+        turn = Turn()
         found: list[Status] = []
         try:
             for start, stop, keys in self._portions:
                 if not wanted.isdisjoint(keys):
                     array = _wire.pick(_array(self._body, start, stop), [key in wanted for key in keys])
-                    statuses = await turn.take(_wire.statuses(array))
+                    statuses = await _taken(_wire.statuses(array), turn)
                     found += [status for status in statuses if status.key in wanted]
         except GreenApiError as error:
             failure = _http.sealed(error)
@@ -74,10 +71,10 @@ async def scan(body: bytes) -> Page | None:
     if trimmed is None:
         return None
 
-    turn = _Turn()
+    turn = Turn()
     page = Page(trimmed)
     for start, stop, keys in _decoded(trimmed, _wire.keys):
-        page.add(start, stop, await turn.take(keys))
+        page.add(start, stop, await _taken(keys, turn))
         _wire.check_count(len(page.keys))
 
     return page
@@ -92,34 +89,26 @@ async def read(body: bytes) -> list[Status] | None:
     if trimmed is None:
         return None
 
-    turn = _Turn()
+    turn = Turn()
     found: list[Status] = []
     for _, _, statuses in _decoded(trimmed, _wire.statuses):
-        found += await turn.take(statuses)
+        found += await _taken(statuses, turn)
         _wire.check_count(len(found))
 
     return sorted(found, key=_TIMESTAMP)
 
 
-class _Turn:
-    """One task's turn at the event loop: after a millisecond of it, the others have theirs."""
+async def _taken(values: Iterator[_T], turn: Turn) -> list[_T]:
+    """Collect values that take time to make."""
+    taken: list[_T] = []
+    complete = False
+    while not complete:
+        batch = list(islice(values, _BATCH))
+        complete = len(batch) < _BATCH
+        taken += batch
+        await turn.pause()
 
-    def __init__(self) -> None:
-        self._ends = perf_counter() + _TURN
-
-    async def take(self, values: Iterator[_T]) -> list[_T]:
-        """Collect values that take time to make."""
-        taken: list[_T] = []
-        complete = False
-        while not complete:
-            batch = list(islice(values, _BATCH))
-            complete = len(batch) < _BATCH
-            taken += batch
-            if perf_counter() > self._ends:
-                await anyio.sleep(0)  # noqa: ASYNC115 - `anyio.lowlevel` is an import more.
-                self._ends = perf_counter() + _TURN
-
-        return taken
+    return taken
 
 
 def _trimmed(body: bytes) -> bytes | None:

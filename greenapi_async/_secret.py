@@ -52,6 +52,10 @@ class Secret:
         """Whether no other text is likely to contain it: a made-up "token" is in many."""
         return len(self._text) >= _DISTINCTIVE
 
+    def occurs(self, body: bytes, start: int, stop: int) -> bool:
+        """Tell whether it begins between two places of a body, raw or percent-encoded."""
+        return any(body.find(each, start, stop + len(each) - 1) >= 0 for each in self._spellings)
+
     def redact(self, body: bytes) -> bytes:
         """Return the bytes with `***` for every occurrence, raw or percent-encoded."""
         for spelling in self._spellings:
@@ -69,15 +73,18 @@ class Secret:
         raise TypeError("a secret does not pickle")
 
 
+def watch_loggers() -> None:
+    """Let what is `on_the_wire` be redacted in the HTTP libraries' logs; idempotent."""
+    for logger in _TALKATIVE_LOGGERS:
+        logger.addFilter(_redact_record)
+
+
 _on_the_wire: ContextVar[Secret] = ContextVar("_on_the_wire")
 
 
 @contextmanager
 def on_the_wire(secret: Secret) -> Iterator[None]:
     """Redact what the HTTP libraries log meanwhile: a Location or a broken header line can echo the token."""
-    for logger in _TALKATIVE_LOGGERS:
-        logger.addFilter(_redact_record)
-
     previous = _on_the_wire.set(secret)
     try:
         yield

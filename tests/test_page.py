@@ -12,7 +12,7 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from greenapi_async import _items, _page, _refusals, _wire, from_dict
+from greenapi_async import _items, _page, _refusals, _turn, _wire, from_dict
 from greenapi_async.errors import DecodeError, GreenApiError
 from greenapi_async.models import ImageStatus
 
@@ -234,7 +234,7 @@ def test_items_are_counted_over_all_portions(monkeypatch):
 @pytest.mark.parametrize("decode", [_page.read, _page.scan])
 async def test_a_large_answer_lets_other_tasks_run(decode, monkeypatch):
     """Nobody on the event loop waits for a whole page; here every portion ends a turn."""
-    monkeypatch.setattr(_page, "_TURN", 0.0)
+    monkeypatch.setattr(_turn, "_SECONDS", 0.0)
     monkeypatch.setattr(_page, "_BATCH", 1_000_000)
     body = body_of(items(5_000, jpegThumbnail="/9j/" * 100))
     turns = 0
@@ -256,7 +256,7 @@ async def test_a_large_answer_lets_other_tasks_run(decode, monkeypatch):
 
 @pytest.mark.anyio
 async def test_decoding_can_be_cancelled(monkeypatch):
-    monkeypatch.setattr(_page, "_TURN", 0.0)
+    monkeypatch.setattr(_turn, "_SECONDS", 0.0)
 
     with anyio.CancelScope() as scope:
         scope.cancel()
