@@ -164,14 +164,11 @@ class Http:
         )
 
     async def _send(self, endpoint: Endpoint, minutes: int | None) -> tuple[int, Mapping[str, str], bytes]:
-        response = await self._sender.send(_MaskedURL(endpoint.url(minutes), endpoint.token))
-        try:
+        async with self._sender.get(_MaskedURL(endpoint.url(minutes), endpoint.token)) as response:
             if response.status_code == 200:
                 body = await _whole_body(response, self._max_body)
             else:
                 body = await _refusal_body(response, _LONGEST_REFUSAL)
-        finally:
-            await response.aclose()
 
         # A short made-up token may be a word of somebody's text; of an answer's own words it is none.
         if response.status_code != 200 or endpoint.token.is_distinctive or body.lstrip()[:1] != b"[":

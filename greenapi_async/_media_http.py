@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, Protocol, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -14,6 +14,7 @@ import httpx
 
 from greenapi_async._address import is_loopback, is_public
 from greenapi_async._http import NO_ANSWER, transport_error
+from greenapi_async._network import connector
 from greenapi_async._pool import ConnectionPool
 from greenapi_async._sender import ssl_context
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
@@ -116,15 +117,8 @@ async def _exchange(
     source: Source, headers: Mapping[str, str], receiver: Receiver, patience: _Patience
 ) -> Exception | None:
     """Return what the receiver raised: that is not to be taken for the connection's."""
-    # Without httpx's client nothing brings cookies or credentials along, or logs the URL.
-    request = httpx.Request("GET", source.url, headers={**_HEADERS, **headers})
-
-    async with _transport(source) as transport:
-        response = await transport.handle_async_request(request)
-        try:
-            return await _hand_over(response, receiver, patience)
-        finally:
-            await response.aclose()
+    async with _answer(source, {**_HEADERS, **headers}) as response:
+        return await _hand_over(response, receiver, patience)
 
 
 async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Patience) -> Exception | None:
@@ -137,7 +131,7 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
     raised: Exception | None = None
     # Leaving httpx's nested generators half-read makes trio warn of each; a cancellation ends them all.
     with anyio.CancelScope() as scope:
-        async for chunk in response.aiter_raw():
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             try:
                 with patience.paused(len(chunk) / _SLOWEST):
                     await receiver.take(chunk)
@@ -148,13 +142,29 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
     return raised
 
 
-def _transport(source: Source) -> httpx.AsyncBaseTransport:
+@asynccontextmanager
+async def _answer(source: Source, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+    """Ask without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
     proxy = _proxy_for(source.url)
     if proxy is None:
         guard = _Guard(loopback=source.loopback, public=source.url.scheme == "https")
-        return ConnectionPool(ssl_context(), keepalive=0.0, most_idle=0, network_backend=guard)
+        connect = connector(ssl_context(), keepalive=0.0, network=guard)
+        pool = ConnectionPool(connect, most_idle=0)
+        async with pool.get(source.url, httpx.Headers(headers).raw) as response:
+            yield response
+        return
 
-    if not _may_be_public(source.url.host):
+    async with _proxied(source.url, proxy) as transport:
+        request = httpx.Request("GET", source.url, headers=headers)
+        response = await transport.handle_async_request(request)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+
+def _proxied(url: httpx.URL, proxy: str) -> httpx.AsyncHTTPTransport:
+    if not _may_be_public(url.host):
         raise _not_public()
 
     try:

@@ -1,8 +1,9 @@
 """httpcore's connections over anyio, made for large answers: a read takes all that has come, and opens no scope."""
 
+import functools
 import select
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +13,19 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 _BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+_MOST = 256 * 1024  # httpcore asks for a quarter of it, and each read is a turn.
+
+
+def connector(
+    ssl_context: ssl.SSLContext, *, keepalive: float, network: httpcore.AsyncNetworkBackend | None = None
+) -> Callable[[httpcore.Origin], httpcore.AsyncHTTPConnection]:
+    """Return what makes connections, each fit for use until it lay idle for `keepalive` seconds."""
+    return functools.partial(
+        httpcore.AsyncHTTPConnection,
+        ssl_context=ssl_context,
+        keepalive_expiry=keepalive,
+        network_backend=network or Network(),
+    )
 
 
 class Network(httpcore.AsyncNetworkBackend):
@@ -34,20 +48,24 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._tls = stream.extra(TLSAttribute.ssl_object, None)
+        self._socket = stream.extra(SocketAttribute.raw_socket)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _raised_as(httpcore.ReadError):
-            try:
-                data = await self._stream.receive(max_bytes)
-            except anyio.EndOfStream:
-                return b""
+        try:
+            data = await self._stream.receive(_MOST)
+        except anyio.EndOfStream:
+            return b""
+        except _BROKEN as error:
+            raise httpcore.ReadError(str(error)) from error
 
-        return data if self._tls is None else b"".join([data, *self._decrypted(max_bytes - len(data))])
+        return data if self._tls is None else b"".join([data, *self._decrypted(_MOST - len(data))])
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
-            with _raised_as(httpcore.WriteError):
+            try:
                 await self._stream.send(buffer)
+            except _BROKEN as error:
+                raise httpcore.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -76,7 +94,7 @@ class _Stream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         match info:
             case "is_readable":
-                return _is_readable(self._stream.extra(SocketAttribute.raw_socket).fileno())
+                return _is_readable(self._socket.fileno())
             case "ssl_object":
                 return self._tls
             case _:

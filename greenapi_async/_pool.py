@@ -1,10 +1,8 @@
 """Connections kept for each origin, last in first out, capped and safe under any cancellation."""
 
-import functools
-import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import TypeAlias
 
@@ -13,65 +11,57 @@ import anyio.lowlevel
 import httpcore
 import httpx
 
-from greenapi_async._network import Network
-
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
+_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 _Origin: TypeAlias = tuple[bytes, bytes, int | None]
+_Connection: TypeAlias = httpcore.AsyncHTTPConnection
+_Exchange: TypeAlias = tuple[_Connection, httpcore.Response]
 
 
-class ConnectionPool(httpx.AsyncBaseTransport):
-    """A transport for httpx that hands out idle connections and never makes a request wait.
+class ConnectionPool:
+    """Hands out idle connections, or makes one: a request never waits for another.
 
     httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
-    (encode/httpcore#1093). Here only what lies idle is counted, `most_idle` at most, each for `keepalive`
-    seconds: who is cancelled takes the connection along. How many requests run at once is the caller's to limit.
-    `network_backend` makes the connections, `Network` without one.
+    (encode/httpcore#1093). Here only what lies idle is counted, `most_idle` at most, until it expires: who is
+    cancelled takes the connection along. How many requests run at once is the caller's to limit.
     """
 
-    def __init__(
-        self,
-        ssl_context: ssl.SSLContext,
-        *,
-        keepalive: float,
-        most_idle: int,
-        network_backend: httpcore.AsyncNetworkBackend | None = None,
-    ) -> None:
-        self._connect = functools.partial(
-            httpcore.AsyncHTTPConnection,
-            ssl_context=ssl_context,
-            keepalive_expiry=keepalive,
-            network_backend=network_backend or Network(),
-        )
+    def __init__(self, connect: Callable[[httpcore.Origin], _Connection], *, most_idle: int) -> None:
+        self._connect = connect
         self._most_idle = self._room = most_idle
         self._event_loop: object = None
-        self._idle: defaultdict[_Origin, list[httpcore.AsyncHTTPConnection]] = defaultdict(list)
-        self._busy: set[httpcore.AsyncHTTPConnection] = set()
-        self._closed = False
+        self._idle: defaultdict[_Origin, list[_Connection]] = defaultdict(list)
+        self._busy: set[_Connection] = set()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; where the server had closed an idle connection, once more on a new one."""
+    @asynccontextmanager
+    async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]]) -> AsyncIterator[httpx.Response]:
+        """Send a GET, once more where an idle connection was closed; the block reads the answer's `stream`.
+
+        Raises:
+            httpx.TransportError: no whole answer came.
+        """
         self._forget_other_event_loops()
-        origin = (request.url.raw_scheme, request.url.raw_host, request.url.port)
-        url = httpcore.URL(scheme=origin[0], host=origin[1], port=origin[2], target=request.url.raw_path)
-        outgoing = httpcore.Request(
-            request.method,
-            url,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
+        origin = scheme, host, port = (url.raw_scheme, url.raw_host, url.port)
+        target = httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path)
+        request = httpcore.Request("GET", target, headers=[(b"Host", url.netloc), *headers])
 
-        with _in_terms_of_httpx():
-            if kept := await self._take(origin):
-                with suppress(*_CLOSED_BY_SERVER):
-                    return await self._send(kept, outgoing, origin)
+        try:
+            connection, answer = await self._send(request, origin)
+            try:
+                yield httpx.Response(answer.status, headers=answer.headers, stream=answer.stream)  # type: ignore[arg-type]  # It is one but in name.
+                await answer.aclose()
+            except BaseException:
+                await self._close(connection)
+                raise
+        except _BROKEN as error:
+            raise getattr(httpx, type(error).__name__)(str(error)) from error
 
-            return await self._send(self._connect(url.origin), outgoing, origin)
+        await self._put_back(connection, origin)
 
     async def aclose(self) -> None:
         """Close every connection, the busy ones too: their requests fail."""
         self._forget_other_event_loops()
-        self._closed = True
+        self._most_idle = self._room = 0
         for connection in (*self._busy, *chain.from_iterable(self._idle.values())):
             await connection.aclose()
 
@@ -84,72 +74,46 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             self._idle.clear()
             self._busy.clear()
 
-    async def _take(self, origin: _Origin) -> httpcore.AsyncHTTPConnection | None:
-        idle = self._idle[origin]
-        while idle:
+    async def _send(self, request: httpcore.Request, origin: _Origin) -> _Exchange:
+        if kept := await self._take(origin):
+            with suppress(*_CLOSED_BY_SERVER):
+                return kept, await self._answer(kept, request)
+
+        connection = self._connect(request.url.origin)
+        return connection, await self._answer(connection, request)
+
+    async def _answer(self, connection: _Connection, request: httpcore.Request) -> httpcore.Response:
+        self._busy.add(connection)
+        try:
+            return await connection.handle_async_request(request)
+        except BaseException:
+            await self._close(connection)
+            raise
+
+    async def _take(self, origin: _Origin) -> _Connection | None:
+        while idle := self._idle[origin]:
             self._room += 1
-            connection = idle.pop()
-            if not connection.has_expired():
+            if not (connection := idle.pop()).has_expired():
                 return connection
 
             await connection.aclose()
 
         return None
 
-    async def _send(
-        self, connection: httpcore.AsyncHTTPConnection, outgoing: httpcore.Request, origin: _Origin
-    ) -> httpx.Response:
-        self._busy.add(connection)
-        try:
-            response = await connection.handle_async_request(outgoing)
-        except BaseException:
-            self._busy.discard(connection)
-            with anyio.CancelScope(shield=True):
-                await connection.aclose()
-            raise
-
-        stream = _Body(response, lambda: self._put_back(connection, origin))
-        return httpx.Response(
-            response.status, headers=response.headers, stream=stream, extensions=response.extensions
-        )
-
-    async def _put_back(self, connection: httpcore.AsyncHTTPConnection, origin: _Origin) -> None:
+    async def _put_back(self, connection: _Connection, origin: _Origin) -> None:
         self._busy.discard(connection)
         idle = self._idle[origin]
-        if connection.is_idle() and self._room > 0 and not self._closed:
+        if connection.is_idle() and self._room > 0:
             self._room -= 1
             idle.append(connection)
         else:
             await connection.aclose()
 
-        if idle and idle[0].has_expired():  # What lies at the bottom may never be taken.
+        if len(idle) > 1 and idle[0].has_expired():  # What lies at the bottom may never be taken.
             self._room += 1
             await idle.pop(0).aclose()
 
-
-class _Body(httpx.AsyncByteStream):
-    """The body of an answer; closing it gives the connection back."""
-
-    def __init__(self, response: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
-        self._response = response
-        self._give_back = give_back
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _in_terms_of_httpx():
-            async for chunk in self._response.aiter_stream():
-                yield chunk
-
-    async def aclose(self) -> None:
+    async def _close(self, connection: _Connection) -> None:
+        self._busy.discard(connection)
         with anyio.CancelScope(shield=True):
-            try:
-                await self._response.aclose()
-            finally:
-                await self._give_back()
-
-
-@contextmanager
-def _in_terms_of_httpx() -> Iterator[None]:
-    try:
-        yield
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-        raise getattr(httpx, type(error).__name__)(str(error)) from error
+            await connection.aclose()

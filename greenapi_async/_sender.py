@@ -2,6 +2,8 @@
 
 import functools
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 from urllib.request import getproxies
 
@@ -15,6 +17,7 @@ MOST_AT_ONCE: Final = (
 _MOST_IDLE = 500  # One for each of many instances' hosts, and half of what a process may open by default.
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
+_RAW_HEADERS = httpx.Headers({**_HEADERS, "User-Agent": "greenapi-async"}).raw
 
 
 class Sender(Protocol):
@@ -24,8 +27,8 @@ class Sender(Protocol):
     def closed(self) -> bool:
         """Whether it can send no more."""
 
-    async def send(self, url: httpx.URL) -> httpx.Response:
-        """Return the answer, whose body is not read yet; raises what httpx's transports raise."""
+    def get(self, url: httpx.URL) -> AbstractAsyncContextManager[httpx.Response]:
+        """Ask, and have the answer for a block, which reads `stream`; raises what httpx's transports raise."""
 
     async def aclose(self) -> None:
         """Close what is its own."""
@@ -54,20 +57,18 @@ def ssl_context() -> ssl.SSLContext:
 
 
 class _ByPool:
-    """Hands requests to the pool: httpx's client around it would cost as much again, for cookies and redirects."""
+    """Asks the pool: httpx's client around it would cost as much again, for cookies and redirects."""
 
     def __init__(self) -> None:
         # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
-        from greenapi_async._pool import ConnectionPool  # noqa: PLC0415
+        from greenapi_async import _network, _pool  # noqa: PLC0415
 
+        connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
+        self.pool = _pool.ConnectionPool(connect, most_idle=_MOST_IDLE)
         self.closed = False
-        self.pool = ConnectionPool(ssl_context(), keepalive=_KEEPALIVE, most_idle=_MOST_IDLE)
-        self._headers = httpx.Headers(_HEADERS | {"User-Agent": "greenapi-async", "Connection": "keep-alive"})
 
-    async def send(self, url: httpx.URL) -> httpx.Response:
-        request = httpx.Request("GET", url, headers=self._headers)
-        request.url = url  # httpx makes a plain copy, which has no token.
-        return await self.pool.handle_async_request(request)
+    def get(self, url: httpx.URL) -> AbstractAsyncContextManager[httpx.Response]:
+        return self.pool.get(url, _RAW_HEADERS)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -85,10 +86,15 @@ class _ByClient:
     def closed(self) -> bool:
         return self.client.is_closed
 
-    async def send(self, url: httpx.URL) -> httpx.Response:
+    @asynccontextmanager
+    async def get(self, url: httpx.URL) -> AsyncIterator[httpx.Response]:
         request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
         request.url = url  # Without the default params of an injected client.
-        return await self.client.send(request, stream=True, follow_redirects=False)
+        response = await self.client.send(request, stream=True, follow_redirects=False)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
     async def aclose(self) -> None:
         if self._owned:

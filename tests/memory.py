@@ -2,17 +2,17 @@
 
 import anyio
 import httpcore
-import httpx
 import trio
 
+from greenapi_async._network import connector
 from greenapi_async._pool import ConnectionPool
 from greenapi_async.simulator._server import serve
 
 
-def http_client(api, tasks):
-    """Return what the library makes for itself, but with such a network below."""
-    pool = ConnectionPool(None, keepalive=300.0, most_idle=10, network_backend=_Network(api, tasks))
-    return httpx.AsyncClient(transport=pool, trust_env=False)
+def connect_in_memory(client, api, tasks):
+    """Give a client the pool that it makes for itself, but with such a network below."""
+    connect = connector(None, keepalive=300.0, network=_Network(api, tasks))
+    client._http._sender.pool = ConnectionPool(connect, most_idle=10)
 
 
 class _Network(httpcore.AsyncNetworkBackend):

@@ -6,7 +6,7 @@ from collections import Counter, deque
 import anyio
 import pytest
 import trio
-from memory import http_client
+from memory import connect_in_memory
 from trio.testing import MockClock
 
 from greenapi_async import AsyncStatusesClient, UnknownStatus, _backoff, from_dict
@@ -90,16 +90,15 @@ def test_20_000_ticks_among_all_faults_lose_nothing_and_repeat_nothing(caplog):
         lost = []
         async with (
             trio.open_nursery() as tasks,
-            http_client(run.api, tasks) as http,
             AsyncStatusesClient(
                 run.api.id_instance,
                 run.api.token,
                 api_url=run.api.url,
-                http_client=http,
                 max_body=MIB,
                 clock=now,
             ) as client,
         ):
+            connect_in_memory(client, run.api, tasks)
             tasks.start_soon(run.poll, client, 1.0 * MINUTE)
 
             for ticks in (TICKS * 3 // 4, TICKS):

@@ -32,7 +32,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
         for _ in range(requests // (2 * PLACES)):
             try:
                 await _given_up_after(
-                    dice.random() * 0.02 if dice.random() < 0.4 else 60, client.fetch, anyio_backend
+                    dice.random() * 0.015 if dice.random() < 0.5 else 60, client.fetch, anyio_backend
                 )
             except TimeoutError:
                 cancelled.append(client)

@@ -2,6 +2,7 @@
 
 import random
 import ssl
+from contextlib import aclosing
 
 import anyio
 import httpx
@@ -10,45 +11,53 @@ import respx
 from loopback import tls_in_front_of, trusting_context
 
 from greenapi_async import AsyncStatusesClient, ConfigurationError, TransportError
+from greenapi_async._network import connector
 from greenapi_async._pool import ConnectionPool
 from greenapi_async.simulator import Answer, Delay, Reset, Simulator, Truncate
 
 pytestmark = pytest.mark.anyio
 
 
-def http_client(**options):
-    settings = {"keepalive": 60.0, "most_idle": 10} | options
-    return httpx.AsyncClient(transport=ConnectionPool(ssl.create_default_context(), **settings))
+def pool(ssl_context=None, *, keepalive=60.0, most_idle=10):
+    connect = connector(ssl_context or ssl.create_default_context(), keepalive=keepalive)
+    return aclosing(ConnectionPool(connect, most_idle=most_idle))
+
+
+async def get(pool, url):
+    """Ask once, and return the whole body."""
+    async with pool.get(httpx.URL(url), []) as response:
+        assert response.status_code == 200
+        return b"".join([chunk async for chunk in response.stream])
 
 
 def url_of(api):
     return f"{api.url}/waInstance{api.id_instance}/getIncomingStatuses/{api.token}"
 
 
-async def ask_at_once(client, url, times):
+async def ask_at_once(connections, url, times):
     async with anyio.create_task_group() as tasks:
         for _ in range(times):
-            tasks.start_soon(client.get, url)
+            tasks.start_soon(get, connections, url)
 
 
 async def test_connection_is_used_again():
     """A poll costs no new connection."""
-    async with Simulator(max_rate=None) as api, http_client() as client:
+    async with Simulator(max_rate=None) as api, pool() as connections:
         for _ in range(5):
-            await client.get(url_of(api))
+            await get(connections, url_of(api))
 
         assert api.connections == 1
 
 
 async def test_last_in_is_first_out():
     """The freshest connection serves, so that the others can grow old."""
-    async with Simulator(max_rate=None) as api, http_client() as client:
+    async with Simulator(max_rate=None) as api, pool() as connections:
         api.faults.extend([Delay(0.05), Delay(0.1)])
-        await ask_at_once(client, url_of(api), 2)
-        [idle] = client._transport._idle.values()
+        await ask_at_once(connections, url_of(api), 2)
+        [idle] = connections._idle.values()
         freshest = idle[-1]
 
-        await client.get(url_of(api))
+        await get(connections, url_of(api))
 
         assert idle[-1] is freshest
         assert freshest.info().endswith("Request Count: 2")
@@ -56,9 +65,9 @@ async def test_last_in_is_first_out():
 
 async def test_no_more_than_the_most_lie_idle():
     """What comes back beyond the cap is closed."""
-    async with Simulator(max_rate=None) as api, http_client(most_idle=2) as client:
+    async with Simulator(max_rate=None) as api, pool(most_idle=2) as connections:
         api.faults.extend([Delay(0.05)] * 5)
-        await ask_at_once(client, url_of(api), 5)
+        await ask_at_once(connections, url_of(api), 5)
         await anyio.wait_all_tasks_blocked()
 
         assert api.connections == 2
@@ -66,12 +75,12 @@ async def test_no_more_than_the_most_lie_idle():
 
 async def test_expired_connections_are_closed():
     """Neither the one on top nor the ones that lie below it for ever stay open."""
-    async with Simulator(max_rate=None) as api, http_client(keepalive=0.05) as client:
+    async with Simulator(max_rate=None) as api, pool(keepalive=0.05) as connections:
         api.faults.extend([Delay(0.05)] * 3)
-        await ask_at_once(client, url_of(api), 3)
+        await ask_at_once(connections, url_of(api), 3)
         await anyio.sleep(0.1)
 
-        await client.get(url_of(api))
+        await get(connections, url_of(api))
         await anyio.wait_all_tasks_blocked()
 
         assert api.connections == 1
@@ -79,13 +88,13 @@ async def test_expired_connections_are_closed():
 
 async def test_bottom_of_the_stack_does_not_lie_for_ever():
     """A connection that no request takes any more is closed when its time is over."""
-    async with Simulator(max_rate=None) as api, http_client(keepalive=0.15) as client:
+    async with Simulator(max_rate=None) as api, pool(keepalive=0.15) as connections:
         api.faults.extend([Delay(0.02)] * 2)
-        await ask_at_once(client, url_of(api), 2)
+        await ask_at_once(connections, url_of(api), 2)
 
         for _ in range(6):
             await anyio.sleep(0.05)
-            await client.get(url_of(api))
+            await get(connections, url_of(api))
 
         assert api.connections == 1
 
@@ -93,25 +102,21 @@ async def test_bottom_of_the_stack_does_not_lie_for_ever():
 async def test_connection_that_the_server_closed_is_noticed():
     """A server that restarts costs no failed poll."""
     api = Simulator(max_rate=None)
-    async with http_client() as client:
+    async with pool() as connections:
         async with api:
-            await client.get(url_of(api))
+            await get(connections, url_of(api))
 
         async with api:
-            response = await client.get(url_of(api))
-
-    assert response.status_code == 200
+            assert await get(connections, url_of(api)) == b"[]"
 
 
 async def test_request_that_the_server_cuts_off_is_sent_once_more():
     """The server may close an idle connection just when a request is under way: asking again is harmless."""
-    async with Simulator(max_rate=None) as api, http_client() as client:
-        await client.get(url_of(api))
+    async with Simulator(max_rate=None) as api, pool() as connections:
+        await get(connections, url_of(api))
         api.faults.append(Reset())
 
-        response = await client.get(url_of(api))
-
-        assert response.status_code == 200
+        assert await get(connections, url_of(api)) == b"[]"
         assert len(api.requests) == 3
 
 
@@ -153,31 +158,31 @@ def test_client_serves_one_event_loop_after_another(backend):
 
 async def test_closing_closes_busy_connections_too():
     """After `aclose` nothing stays open, and who was still asking is told at once."""
-    async with Simulator(max_rate=None) as api:
-        client = http_client()
+    async with Simulator(max_rate=None) as api, pool() as connections:
         api.faults.append(Delay(5.0))
 
         async def ask():
             with pytest.raises(httpx.TransportError):
-                await client.get(url_of(api))
+                await get(connections, url_of(api))
 
         with anyio.fail_after(2):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await anyio.sleep(0.05)
-                await client._transport.aclose()
+                await connections.aclose()
 
-        assert client._transport._busy == set()
+        assert connections._busy == set()
 
 
 async def test_connection_over_tls_is_used_again():
     """A poll costs no new handshake."""
-    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
-        pool = ConnectionPool(trusting_context(), keepalive=60.0, most_idle=10)
-        async with httpx.AsyncClient(transport=pool) as client:
-            for _ in range(3):
-                response = await client.get(url_of(api).replace(api.url, url))
-                assert response.status_code == 200
+    async with (
+        Simulator(max_rate=None) as api,
+        tls_in_front_of(api) as url,
+        pool(trusting_context()) as connections,
+    ):
+        for _ in range(3):
+            await get(connections, url_of(api).replace(api.url, url))
 
         assert len(api.requests) == 3
         assert api.connections <= 1
@@ -187,13 +192,14 @@ async def test_large_answer_over_tls_is_whole():
     """It comes in records of 16 KB, of which a read takes all that are there."""
     body = random.Random(0).randbytes(3_000_000)
 
-    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
+    async with (
+        Simulator(max_rate=None) as api,
+        tls_in_front_of(api) as url,
+        pool(trusting_context()) as connections,
+    ):
         api.faults.extend([Answer(body)] * 2)
-        pool = ConnectionPool(trusting_context(), keepalive=60.0, most_idle=10)
-        async with httpx.AsyncClient(transport=pool) as client:
-            for _ in range(2):
-                response = await client.get(url_of(api).replace(api.url, url))
-                assert response.content == body
+        for _ in range(2):
+            assert await get(connections, url_of(api).replace(api.url, url)) == body
 
 
 @pytest.mark.parametrize("fault", [Truncate(), Reset(), Reset(after_headers=True)], ids=repr)
@@ -201,15 +207,16 @@ async def test_broken_answer_over_tls_is_an_error_and_the_next_is_whole(fault):
     """What ends in the midst of a record or between two is no answer."""
     body = b"x" * 300_000
 
-    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
-        pool = ConnectionPool(trusting_context(), keepalive=60.0, most_idle=10)
-        async with httpx.AsyncClient(transport=pool) as client:
-            api.faults.extend([fault, Answer(body)])
-            with pytest.raises(httpx.TransportError):
-                await client.get(url_of(api).replace(api.url, url))
+    async with (
+        Simulator(max_rate=None) as api,
+        tls_in_front_of(api) as url,
+        pool(trusting_context()) as connections,
+    ):
+        api.faults.extend([fault, Answer(body)])
+        with pytest.raises(httpx.TransportError):
+            await get(connections, url_of(api).replace(api.url, url))
 
-            response = await client.get(url_of(api).replace(api.url, url))
-            assert response.content == body
+        assert await get(connections, url_of(api).replace(api.url, url)) == body
 
 
 async def test_refused_certificate_is_no_matter_of_time():
