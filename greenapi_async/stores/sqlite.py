@@ -134,7 +134,7 @@ class SQLiteStore:
 
         return await anyio.to_thread.run_sync(self._do, work, limiter=self._limiter())
 
-    def _limiter(self) -> anyio.CapacityLimiter:
+    def _limiter(self) -> "anyio.CapacityLimiter":
         """Return the limiter of this event loop: who waits for a locked file takes no thread of the program's."""
         from anyio.lowlevel import RunVar
 
