@@ -77,17 +77,26 @@ class Gate:
 
         Who is cancelled while waiting takes no turn.
         """
+        if not self._period:
+            await _take_place(limiter)
+            return
+
         async with self._lock:
             # Never longer than a period: another event loop's clock may be far behind.
             wait = min(self._next_at - anyio.current_time(), self._period)
             if wait > 0:
                 await anyio.sleep(wait)
 
-            try:
-                limiter.acquire_nowait()
-            except anyio.WouldBlock:
-                await limiter.acquire()
+            await _take_place(limiter)
             self._next_at = anyio.current_time() + self._period
+
+
+async def _take_place(limiter: "anyio.CapacityLimiter") -> None:
+    """Wait for a place; a free one costs no turn at the event loop, which `acquire` alone would take."""
+    try:
+        limiter.acquire_nowait()
+    except anyio.WouldBlock:
+        await limiter.acquire()
 
 
 class Http:

@@ -134,7 +134,7 @@ def _decoded(body: bytes, decode: Callable[[bytes], _T]) -> Iterator[tuple[int, 
     so what is JSON was cut rightly, and what is not is cut further on.
     """
     start = 1
-    while start < len(body):
+    while start < len(body) - 1:
         for stop in _cuts(body, start):
             try:
                 decoded = decode(_array(body, start, stop))
