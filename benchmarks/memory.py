@@ -28,14 +28,17 @@ async def measure(effort: Effort) -> list[Result]:
     """Measure each in a process of its own."""
     ids = effort.of(1_000_000, 10_000)
     clients = effort.of(10_000, 1_000)
-    polls = effort.of(3_000, 20)
+    large = pages.count_for(effort.of(_LARGE, _LARGE // 10))
+    polls = effort.of(10_000, 20)
 
     alone = spread([in_fresh_process(remember, ids, 1) for _ in range(3)])
     batches = in_fresh_process(remember, ids, _BATCH)
     of_client, seconds = in_fresh_process(many_clients, clients)
     growth = in_fresh_process(poll_the_same, polls)
+    needed = spread([in_fresh_process(fetch_large, large) for _ in range(3)])
     return [
         Bound(f"bytes for each of {ids:,} ids in `MemoryStore`, each recorded alone", 140, alone),
+        Bound("memory while 22 MB are fetched: beyond the objects, of the body", 2, needed),
         Table(
             "Memory",
             "Resident memory of a process of its own.",
@@ -95,6 +98,12 @@ def poll_the_same(polls: int) -> int:
         return asyncio.run(_poll_the_same(addresses.plain, polls))
 
 
+def fetch_large(statuses: int) -> float:
+    """Return what fetching so many statuses takes at its peak beyond them, in units of the body."""
+    with server.running() as addresses:
+        return asyncio.run(_fetch_large(addresses.plain, statuses))
+
+
 def decode_large(decoder: str, path: Path) -> tuple[int, int]:
     """Return the bytes that decoding takes beyond the body: at its peak, and for what it returns."""
     return asyncio.run(_decode_large(decoder, path))
@@ -121,6 +130,18 @@ async def _poll_the_same(api_url: str, polls: int) -> int:
             await (await poller.poll_once()).commit()
 
         return resident() - before
+
+
+async def _fetch_large(api_url: str, statuses: int) -> float:
+    async with _ours.client(api_url) as client, _ours.client(api_url, statuses=statuses) as large:
+        await client.fetch()
+        gc.collect()
+        before = resident()
+        forget_peak()
+        objects = await large.fetch()
+        peak, kept = peak_resident() - before, resident() - before
+        assert len(objects) == statuses
+        return (peak - kept) / len(pages.body(statuses))
 
 
 async def _decode_large(decoder: str, path: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import functools
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
@@ -14,7 +15,7 @@ from greenapi_async.errors import ConfigurationError
 MOST_AT_ONCE: Final = (
     100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
 )
-_MOST_IDLE = 500  # One for each of many instances' hosts, and half of what a process may open by default.
+_MOST_IDLE = 1000  # One for each of many instances' hosts.
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _RAW_HEADERS = httpx.Headers({**_HEADERS, "User-Agent": "greenapi-async"}).raw
@@ -56,6 +57,17 @@ def ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
 
 
+def _most_idle() -> int:
+    """Return how many connections may lie idle: where files are scarce, half of what the process may open."""
+    if sys.platform == "win32":  # Sockets are no files there.
+        return _MOST_IDLE
+
+    import resource  # noqa: PLC0415 - not everywhere.
+
+    most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_IDLE if most_files == resource.RLIM_INFINITY else min(_MOST_IDLE, most_files // 2)
+
+
 class _ByPool:
     """Asks the pool: httpx's client around it would cost as much again, for cookies and redirects."""
 
@@ -64,7 +76,7 @@ class _ByPool:
         from greenapi_async import _network, _pool  # noqa: PLC0415
 
         connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
-        self.pool = _pool.ConnectionPool(connect, most_idle=_MOST_IDLE)
+        self.pool = _pool.ConnectionPool(connect, most_idle=_most_idle())
         self.closed = False
 
     def get(self, url: httpx.URL) -> AbstractAsyncContextManager[httpx.Response]:

@@ -2,6 +2,7 @@
 
 import random
 import ssl
+import sys
 from contextlib import aclosing
 
 import anyio
@@ -71,6 +72,19 @@ async def test_no_more_than_the_most_lie_idle():
         await anyio.wait_all_tasks_blocked()
 
         assert api.connections == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
+@pytest.mark.parametrize(("most_files", "kept"), [(256, 128), (1_048_576, 1000), ("infinity", 1000)])
+async def test_idle_connections_leave_files_for_others(most_files, kept, monkeypatch):
+    """A process may open 256 files on macOS, and one that may open more keeps a connection for each of many hosts."""
+    import resource
+
+    limit = resource.RLIM_INFINITY if most_files == "infinity" else most_files
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, resource.RLIM_INFINITY))
+
+    async with AsyncStatusesClient("1", "secret") as client:
+        assert client._http._sender.pool._most_idle == kept
 
 
 async def test_expired_connections_are_closed():
