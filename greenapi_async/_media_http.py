@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -14,7 +14,7 @@ import httpx
 
 from greenapi_async._address import is_loopback, is_public
 from greenapi_async._http import NO_ANSWER, transport_error
-from greenapi_async._network import connector
+from greenapi_async._network import Network, connector
 from greenapi_async._pool import ConnectionPool
 from greenapi_async._sender import ssl_context
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
@@ -175,27 +175,21 @@ def _proxied(url: httpx.URL, proxy: str) -> httpx.AsyncHTTPTransport:
     raise problem
 
 
-class _Guard(httpcore.AsyncNetworkBackend):
+class _Guard(Network):
     """Makes connections, and closes those that lead elsewhere before a byte is sent.
 
     It judges the connected socket, so a name that changes its address in between gains nothing.
     """
 
     def __init__(self, *, loopback: bool, public: bool) -> None:
-        self._backend = httpcore.AnyIOBackend()
         self._loopback = loopback
         self._public = public
 
     async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature.
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        self, host: str, port: int, *others: Any, **options: Any
     ) -> httpcore.AsyncNetworkStream:
         """Connect, and look where to."""
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        stream = await super().connect_tcp(host, port, *others, **options)
         address = stream.get_extra_info("server_addr")
         if address is not None and self._admits(address[0]):
             return stream

@@ -95,6 +95,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         match info:
             case "is_readable":
                 return _is_readable(self._socket.fileno())
+            case "server_addr":
+                return self._stream.extra(SocketAttribute.remote_address, None)
             case "ssl_object":
                 return self._tls
             case _:

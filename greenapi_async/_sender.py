@@ -71,19 +71,19 @@ def _most_idle() -> int:
 class _ByPool:
     """Asks the pool: httpx's client around it would cost as much again, for cookies and redirects."""
 
+    closed = False  # Nobody else can close it.
+
     def __init__(self) -> None:
         # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
         from greenapi_async import _network, _pool  # noqa: PLC0415
 
         connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
         self.pool = _pool.ConnectionPool(connect, most_idle=_most_idle())
-        self.closed = False
 
     def get(self, url: httpx.URL) -> AbstractAsyncContextManager[httpx.Response]:
         return self.pool.get(url, _RAW_HEADERS)
 
     async def aclose(self) -> None:
-        self.closed = True
         await self.pool.aclose()
 
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from greenapi_async import _media_name, _media_type, _part, _refusals, _wire
+from greenapi_async import _media_http, _media_name, _media_type, _part, _refusals, _wire
 from greenapi_async.errors import MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 
@@ -39,9 +39,6 @@ async def save_media(
     timeout: float,  # noqa: ASYNC109 - it is for a silence, not for the whole.
 ) -> Path:
     """Try once to save a status' file, and return its path; see `AsyncStatusesClient.save_media`."""
-    # It loads httpcore, which only those pay for who save.
-    from greenapi_async import _media_http  # noqa: PLC0415
-
     if not isinstance(status, MediaStatus):
         raise MediaError(f"there is nothing to download: this is a status of the kind {status.kind}")
 
