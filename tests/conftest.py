@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import gc
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,14 @@ settings.load_profile("default")
 def anyio_backend(request):
     """Runs every test that carries `pytest.mark.anyio` on both event loops."""
     return request.param
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A shell's background job ignores it, and a command that a test interrupts would go on for ever."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
