@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import compress
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union
 
 import attrs
 import msgspec
@@ -31,6 +31,7 @@ LAST_SECOND: Final = 253_402_300_799
 values_of: Final = msgspec.structs.astuple
 """Return what a typed item holds, in the order of its model's fields; what was absent is None."""
 
+_T = TypeVar("_T")
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -54,15 +55,31 @@ def read_items(array: bytes) -> list[Any] | None:
     return _read(_ITEMS, array)
 
 
+def read_item(item: bytes) -> Any | None:
+    """Return what `read_items` does of a single one, or None where it is odd."""
+    return _read(_ITEM, item)
+
+
+def read_object(item: bytes) -> Any | None:
+    """Return a JSON value as the standard library does, or None where that may read more."""
+    return _read(_OBJECT, item)
+
+
+def split(array: bytes) -> list[bytes] | None:
+    """Return the JSON values of an array, or None where it is no JSON."""
+    items = _read(_RAW_ITEMS, array)
+    return None if items is None else [bytes(item) for item in items]
+
+
 def pick(array: bytes, selectors: Iterable[bool]) -> bytes | None:
-    """Return a JSON array of the selected items, or None where one of all is odd."""
+    """Return a JSON array of the selected items, or None where it is no JSON."""
     items = _read(_RAW_ITEMS, array)
     return None if items is None else b"[%b]" % b",".join(compress(items, selectors))
 
 
-def _read(decoder: "msgspec.json.Decoder[list[Any]]", array: bytes) -> list[Any] | None:
+def _read(decoder: "msgspec.json.Decoder[_T]", value: bytes) -> _T | None:
     try:
-        return decoder.decode(array)
+        return decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -93,7 +110,9 @@ MODEL_OF: Final[dict[Any, type[Status]]] = {
     _struct(model, _DIRECTION, tag_field="typeMessage", tag=type_message): model
     for type_message, model in MODELS.items()
 }
+_ANY: Any = Union[tuple(MODEL_OF)]  # noqa: UP007 - `|` takes two.
 _HEADS = msgspec.json.Decoder(list[_Head])
+_ITEM: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(_ANY)
+_ITEMS: "msgspec.json.Decoder[list[Any]]" = msgspec.json.Decoder(list[_ANY])
+_OBJECT: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder()
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_ITEM: Any = Union[tuple(MODEL_OF)]  # noqa: UP007 - `|` takes two.
-_ITEMS: "msgspec.json.Decoder[list[Any]]" = msgspec.json.Decoder(list[_ITEM])

@@ -36,6 +36,11 @@ def read_items(items: Iterable[Any]) -> Iterator[Status]:
     return (readers[type(item)](item, None) for item in items)
 
 
+def read_item(item: Any) -> Status:
+    """Return the status of a typed item."""
+    return _item_readers()[type(item)](item, None)
+
+
 def explain(obj: Mapping[str, Any], type_message: str) -> str:
     """Return what `read` refuses in an object, naming fields and never their values."""
     try:

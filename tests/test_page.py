@@ -178,6 +178,31 @@ def test_what_is_odd_is_left_to_cattrs(odd):
     assert _items.read_items(body_of([IMAGE | odd])) is None
 
 
+@pytest.mark.parametrize(
+    "odd", [{"typeMessage": "stickerMessage"}, {"caption": 5}, {"idMessage": ""}], ids=str
+)
+def test_odd_item_leaves_the_others_their_quick_way(odd, monkeypatch):
+    """One sticker in a page of 500 made all of it four times as slow."""
+    read_slowly = []
+    monkeypatch.setattr(_wire, "from_dict", lambda item: read_slowly.append(item) or from_dict(item))
+    body = body_of([*items(5), IMAGE | odd, *items(5)])
+
+    statuses = trio.run(_page.read, body)
+    keys = trio.run(_page.scan, body).keys
+
+    assert len(statuses) == len(keys) == 11
+    assert {str(item) for item in read_slowly} == {str(IMAGE | odd)}
+
+
+def test_what_strict_json_is_not_is_read_all_the_same():
+    """Of a page that holds a NaN or half a surrogate pair, nothing is lost."""
+    body = b"[%b,%b]" % (body_of(items(1))[1:-1], rb'{"idMessage":"odd\ud800","surprise":NaN}')
+
+    statuses = trio.run(_page.read, body)
+
+    assert [type(status).__name__ for status in statuses] == ["UnknownStatus", "ImageStatus"]
+
+
 def test_statuses_read_by_msgspec_are_frozen():
     """They are filled as mutable twins, and nobody else may be able to."""
     [status] = trio.run(_page.read, body_of([IMAGE]))
