@@ -72,13 +72,13 @@ class Gate:
         self._lock = anyio.Lock(fast_acquire=True)
         self._next_at = -math.inf
 
-    async def take_turn(self, limiter: "anyio.CapacityLimiter") -> None:
-        """Wait for the turn and for a place in the limiter, which the caller gives back.
+    async def take_turn(self, places: "anyio.Semaphore") -> None:
+        """Wait for the turn and for a place, which the caller gives back.
 
         Who is cancelled while waiting takes no turn.
         """
         if not self._period:
-            await _take_place(limiter)
+            await places.acquire()
             return
 
         async with self._lock:
@@ -87,24 +87,16 @@ class Gate:
             if wait > 0:
                 await anyio.sleep(wait)
 
-            await _take_place(limiter)
+            await places.acquire()
             self._next_at = anyio.current_time() + self._period
 
 
-async def _take_place(limiter: "anyio.CapacityLimiter") -> None:
-    """Wait for a place; a free one costs no turn at the event loop, which `acquire` alone would take."""
-    try:
-        limiter.acquire_nowait()
-    except anyio.WouldBlock:
-        await limiter.acquire()
-
-
 class Http:
-    """The HTTP machinery that clients share: who sends, and a limiter no larger than an httpx client's pool."""
+    """The HTTP machinery that clients share: who sends, and as many places as an httpx client's pool has."""
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
         watch_loggers()
-        self.limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+        self.places = anyio.Semaphore(MOST_AT_ONCE, fast_acquire=True)
         self._sender = sender(http_client)
         self._closed = False
         self._timeout = timeout
@@ -130,7 +122,7 @@ class Http:
             BodyTooLargeError: the answer is larger than `max_body`.
             DecodeError: the answer is packed wrongly.
         """
-        await gate.take_turn(self.limiter)
+        await gate.take_turn(self.places)
         try:
             with on_the_wire(endpoint.token):
                 return await self._exchange(endpoint, minutes)
@@ -138,7 +130,7 @@ class Http:
             # The frames below show the URL to whoever prints a traceback with locals, be it of a Ctrl-C.
             raise sealed(error)  # noqa: B904 - it is the same exception.
         finally:
-            self.limiter.release()
+            self.places.release()
 
     async def _exchange(self, endpoint: Endpoint, minutes: int | None) -> Answer:
         if self.closed:

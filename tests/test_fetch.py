@@ -539,7 +539,7 @@ async def test_a_client_that_closes_between_two_tries_does_not_ask_again():
     assert len(api.asked) == 1
 
 
-# The rate gate and the limiter
+# The rate gate and the places
 
 
 @in_virtual_time
@@ -658,7 +658,7 @@ async def test_whatever_happens_to_a_question_its_place_is_given_back():
             for _ in range(300):
                 tasks.start_soon(asks, asking)
 
-        assert asking._http.limiter.borrowed_tokens == 0
+        assert asking._http.places.value == 100
         assert await asking.fetch() == []
 
 
