@@ -4,7 +4,7 @@ import functools
 import ipaddress
 import math
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar, cast
@@ -139,7 +139,7 @@ class Http:
         failure: TransportError | None = None
         started = anyio.current_time()
 
-        with anyio.move_on_after(self._timeout) as scope:
+        with anyio.CancelScope(deadline=started + self._timeout) as scope:
             try:
                 http_code, headers, body = await self._send(endpoint, minutes)
             except NO_ANSWER as error:
@@ -165,15 +165,20 @@ class Http:
         )
 
     async def _send(self, endpoint: Endpoint, minutes: int | None) -> tuple[int, Mapping[str, str], bytes]:
-        async with self._sender.get(_MaskedURL(endpoint.url(minutes), endpoint.token)) as response:
-            if response.status_code == 200:
-                body = await _whole_body(response, self._max_body)
-            else:
-                body = await _refusal_body(response, _LONGEST_REFUSAL)
+        url = _MaskedURL(endpoint.url(minutes), endpoint.token)
+        http_code, headers, body = await self._sender.get(url, self._read)
 
         # A short made-up token may be a word of somebody's text; of an answer's own words it is none.
-        if response.status_code != 200 or endpoint.token.is_distinctive or body.lstrip()[:1] != b"[":
+        if http_code != 200 or endpoint.token.is_distinctive or body.lstrip()[:1] != b"[":
             body = await _redacted(body, endpoint.token)
+
+        return http_code, headers, body
+
+    async def _read(self, response: httpx.Response) -> tuple[int, Mapping[str, str], bytes]:
+        if response.status_code == 200:
+            body = await _whole_body(response, self._max_body)
+        else:
+            body = await _refusal_body(response, _LONGEST_REFUSAL)
 
         return response.status_code, response.headers, body
 
@@ -234,6 +239,14 @@ class _MaskedURL(httpx.URL):
         return before + quote(self._token.reveal(), safe="").encode() + after
 
 
+async def abandon(chunks: AsyncIterator[bytes]) -> None:
+    """End httpx's nested generators by a cancellation: trio warns of each that is left half-read."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async for _ in chunks:
+            pass
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -245,7 +258,7 @@ async def _whole_body(response: httpx.Response, limit: int) -> bytes:
     # A mock transport's answer comes read and unpacked.
     packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
     body = Body(packed.lower(), limit)
-    await _read(response, body)
+    await _feed(body, response)
     if limit - body.room < _LARGE:
         return b"".join(body.chunks)
 
@@ -263,26 +276,21 @@ async def _refusal_body(response: httpx.Response, limit: int) -> bytes:
         return b""
 
 
-async def _read(response: httpx.Response, body: Body) -> None:
+async def _feed(body: Body, response: httpx.Response) -> None:
     turn = Turn()
     if response.is_stream_consumed:
         for _ in body.feed(response.content):
             await turn.pause()
         return
 
-    failure: GreenApiError | None = None
-    # Leaving httpx's nested generators half-read makes trio warn of each; a cancellation ends them all.
-    with anyio.CancelScope() as scope:
-        async for chunk in cast("httpx.AsyncByteStream", response.stream):
-            try:
-                for _ in body.feed(chunk):
-                    await turn.pause()
-            except GreenApiError as error:
-                failure = error
-                scope.cancel()
-
-    if failure is not None:
-        raise failure
+    chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
+    try:
+        async for chunk in chunks:
+            for _ in body.feed(chunk):
+                await turn.pause()
+    except BaseException:
+        await abandon(chunks)
+        raise
 
     body.finish()
 

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Protocol, cast
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from greenapi_async._address import is_loopback, is_public
-from greenapi_async._http import NO_ANSWER, transport_error
+from greenapi_async._http import NO_ANSWER, abandon, transport_error
 from greenapi_async._network import Network, connector
 from greenapi_async._pool import ConnectionPool
 from greenapi_async._sender import ssl_context
@@ -23,6 +23,7 @@ _SLOWEST: Final = 4096
 """Bytes a second: what stays below it uses the patience up, as silence does."""
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "greenapi-async"}
+_T = TypeVar("_T")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)")
 
 
@@ -117,8 +118,9 @@ async def _exchange(
     source: Source, headers: Mapping[str, str], receiver: Receiver, patience: _Patience
 ) -> Exception | None:
     """Return what the receiver raised: that is not to be taken for the connection's."""
-    async with _answer(source, {**_HEADERS, **headers}) as response:
-        return await _hand_over(response, receiver, patience)
+    return await _get(
+        source, {**_HEADERS, **headers}, lambda response: _hand_over(response, receiver, patience)
+    )
 
 
 async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Patience) -> Exception | None:
@@ -128,37 +130,34 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
     except Exception as error:  # noqa: BLE001 - raised again by `download`.
         return error
 
-    raised: Exception | None = None
-    # Leaving httpx's nested generators half-read makes trio warn of each; a cancellation ends them all.
-    with anyio.CancelScope() as scope:
-        async for chunk in cast("httpx.AsyncByteStream", response.stream):
-            try:
-                with patience.paused(len(chunk) / _SLOWEST):
-                    await receiver.take(chunk)
-            except Exception as error:  # noqa: BLE001 - raised again by `download`.
-                raised = error
-                scope.cancel()
+    chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
+    async for chunk in chunks:
+        try:
+            with patience.paused(len(chunk) / _SLOWEST):
+                await receiver.take(chunk)
+        except Exception as error:  # noqa: BLE001 - raised again by `download`.
+            await abandon(chunks)
+            return error
 
-    return raised
+    return None
 
 
-@asynccontextmanager
-async def _answer(source: Source, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+async def _get(
+    source: Source, headers: Mapping[str, str], read: Callable[[httpx.Response], Awaitable[_T]]
+) -> _T:
     """Ask without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
     proxy = _proxy_for(source.url)
     if proxy is None:
         guard = _Guard(loopback=source.loopback, public=source.url.scheme == "https")
         connect = connector(ssl_context(), keepalive=0.0, network=guard)
         pool = ConnectionPool(connect, most_idle=0)
-        async with pool.get(source.url, httpx.Headers(headers).raw) as response:
-            yield response
-        return
+        return await pool.get(source.url, httpx.Headers(headers).raw, read)
 
     async with _proxied(source.url, proxy) as transport:
         request = httpx.Request("GET", source.url, headers=headers)
         response = await transport.handle_async_request(request)
         try:
-            yield response
+            return await read(response)
         finally:
             await response.aclose()
 

@@ -1,12 +1,10 @@
 """Connections kept for each origin, last in first out, capped and safe under any cancellation."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from itertools import chain
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias, TypeVar
 
-import anyio
 import anyio.lowlevel
 import httpcore
 import httpx
@@ -16,6 +14,8 @@ _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutExcept
 _Origin: TypeAlias = tuple[bytes, bytes, int | None]
 _Connection: TypeAlias = httpcore.AsyncHTTPConnection
 _Exchange: TypeAlias = tuple[_Connection, httpcore.Response]
+_T = TypeVar("_T")
+_Read: TypeAlias = Callable[[httpx.Response], Awaitable[_T]]
 
 
 class ConnectionPool:
@@ -33,9 +33,8 @@ class ConnectionPool:
         self._idle: defaultdict[_Origin, list[_Connection]] = defaultdict(list)
         self._busy: set[_Connection] = set()
 
-    @asynccontextmanager
-    async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]]) -> AsyncIterator[httpx.Response]:
-        """Send a GET, once more where an idle connection was closed; the block reads the answer's `stream`.
+    async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]], read: _Read[_T]) -> _T:
+        """Send a GET, once more where an idle connection was closed, and return what `read` makes of the answer.
 
         Raises:
             httpx.TransportError: no whole answer came.
@@ -48,7 +47,8 @@ class ConnectionPool:
         try:
             connection, answer = await self._send(request, origin)
             try:
-                yield httpx.Response(answer.status, headers=answer.headers, stream=answer.stream)  # type: ignore[arg-type]  # It is one but in name.
+                response = httpx.Response(answer.status, headers=answer.headers, stream=answer.stream)  # type: ignore[arg-type]  # It is one but in name.
+                result = await read(response)
                 await answer.aclose()
             except BaseException:
                 await self._close(connection)
@@ -57,20 +57,20 @@ class ConnectionPool:
             raise getattr(httpx, type(error).__name__)(str(error)) from error
 
         await self._put_back(connection, origin)
+        return result
 
     async def aclose(self) -> None:
         """Close every connection, the busy ones too: their requests fail."""
         self._forget_other_event_loops()
         self._most_idle = self._room = 0
-        for connection in (*self._busy, *chain.from_iterable(self._idle.values())):
+        for connection in (*self._busy, *(each for idle in self._idle.values() for each in idle)):
             await connection.aclose()
 
     def _forget_other_event_loops(self) -> None:
         """Leave the connections of a loop that is over to the garbage collector: nobody else can close them."""
         event_loop = anyio.lowlevel.current_token()
         if event_loop != self._event_loop:
-            self._event_loop = event_loop
-            self._room = self._most_idle
+            self._event_loop, self._room = event_loop, self._most_idle
             self._idle.clear()
             self._busy.clear()
 

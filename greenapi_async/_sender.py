@@ -3,9 +3,8 @@
 import functools
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
 from urllib.request import getproxies
 
 import httpx
@@ -19,6 +18,7 @@ _MOST_IDLE = 1000  # One for each of many instances' hosts.
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _RAW_HEADERS = httpx.Headers({**_HEADERS, "User-Agent": "greenapi-async"}).raw
+_T = TypeVar("_T")
 
 
 class Sender(Protocol):
@@ -28,8 +28,8 @@ class Sender(Protocol):
     def closed(self) -> bool:
         """Whether it can send no more."""
 
-    def get(self, url: httpx.URL) -> AbstractAsyncContextManager[httpx.Response]:
-        """Ask, and have the answer for a block, which reads `stream`; raises what httpx's transports raise."""
+    async def get(self, url: httpx.URL, read: Callable[[httpx.Response], Awaitable[_T]]) -> _T:
+        """Ask, and return what `read` makes of the answer's `stream`; raises what httpx's transports raise."""
 
     async def aclose(self) -> None:
         """Close what is its own."""
@@ -80,8 +80,8 @@ class _ByPool:
         connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
         self.pool = _pool.ConnectionPool(connect, most_idle=_most_idle())
 
-    def get(self, url: httpx.URL) -> AbstractAsyncContextManager[httpx.Response]:
-        return self.pool.get(url, _RAW_HEADERS)
+    async def get(self, url: httpx.URL, read: Callable[[httpx.Response], Awaitable[_T]]) -> _T:
+        return await self.pool.get(url, _RAW_HEADERS, read)
 
     async def aclose(self) -> None:
         await self.pool.aclose()
@@ -98,13 +98,12 @@ class _ByClient:
     def closed(self) -> bool:
         return self.client.is_closed
 
-    @asynccontextmanager
-    async def get(self, url: httpx.URL) -> AsyncIterator[httpx.Response]:
+    async def get(self, url: httpx.URL, read: Callable[[httpx.Response], Awaitable[_T]]) -> _T:
         request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
         request.url = url  # Without the default params of an injected client.
         response = await self.client.send(request, stream=True, follow_redirects=False)
         try:
-            yield response
+            return await read(response)
         finally:
             await response.aclose()
 

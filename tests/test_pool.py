@@ -26,9 +26,12 @@ def pool(ssl_context=None, *, keepalive=60.0, most_idle=10):
 
 async def get(pool, url):
     """Ask once, and return the whole body."""
-    async with pool.get(httpx.URL(url), []) as response:
+
+    async def read(response):
         assert response.status_code == 200
         return b"".join([chunk async for chunk in response.stream])
+
+    return await pool.get(httpx.URL(url), [], read)
 
 
 def url_of(api):
