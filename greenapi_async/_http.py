@@ -259,7 +259,7 @@ async def _whole_body(response: httpx.Response, limit: int) -> bytes:
     packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
     body = Body(packed.lower(), limit)
     await _feed(body, response)
-    if limit - body.room < _LARGE:
+    if limit - body.room < _LARGE or len(body.chunks) == 1:  # Of a single one no copy is made.
         return b"".join(body.chunks)
 
     import anyio.to_thread  # noqa: PLC0415 - most answers are small, and most clients need no threads.

@@ -601,6 +601,17 @@ async def test_who_is_cancelled_while_waiting_takes_no_turn():
 
 
 @in_virtual_time
+async def test_a_mocked_answer_of_any_size_takes_no_time():
+    """A clock that jumps would jump over all that waits while a thread is busy."""
+    api = FakeApi(reply(body=[item(fileName="x" * 3_000_000)]))
+
+    async with client(api) as asking:
+        await asking.fetch()
+
+    assert trio.current_time() == api.times[0]
+
+
+@in_virtual_time
 async def test_waiting_for_ones_turn_is_not_part_of_the_timeout():
     api = FakeApi()
 
