@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from greenapi_async._address import is_loopback, is_public
-from greenapi_async._http import NO_ANSWER, abandon, transport_error
+from greenapi_async._http import NO_ANSWER, abandon, parsed_url, transport_error
 from greenapi_async._network import Network, connector
 from greenapi_async._pool import ConnectionPool
 from greenapi_async._sender import ssl_context
@@ -51,13 +51,9 @@ def source(url: str, *, allow_loopback: bool) -> Source:
     Raises:
         MediaError: it is no address, or none that anything is downloaded from.
     """
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL()
-
+    parsed = parsed_url(url)
     schemes = {"https", "http"} if allow_loopback else {"https"}
-    if parsed.scheme not in schemes or not parsed.host or "%" in parsed.host or parsed.userinfo:
+    if parsed is None or parsed.scheme not in schemes or "%" in parsed.host or parsed.userinfo:
         raise MediaError("the API gave an address that is not https, or cannot be read")
 
     return Source(url=parsed, loopback=allow_loopback)
@@ -135,8 +131,11 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
         try:
             with patience.paused(len(chunk) / _SLOWEST):
                 await receiver.take(chunk)
-        except Exception as error:  # noqa: BLE001 - raised again by `download`.
+        except BaseException as error:
             await abandon(chunks)
+            if not isinstance(error, Exception):
+                raise
+
             return error
 
     return None

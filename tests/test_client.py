@@ -184,6 +184,7 @@ async def test_the_address_is_kept_as_given(api_url, begin):
         "https://[::1",
         "https://api.green-api.com:port",
         "https://api.green-api.com:65536",
+        "https://xn--",
         "https://api.green-api.com\n",
         "ftp://api.green-api.com",
         "file:///etc/passwd",

@@ -13,6 +13,7 @@ import pytest
 import respx
 import trio
 from anyio.lowlevel import checkpoint
+from media_world import Raw
 from trio.testing import MockClock
 
 from greenapi_async import AsyncStatusesClient, errors
@@ -842,6 +843,34 @@ async def test_no_whole_answer_over_a_socket_is_a_transport_error(fault):
 
     assert (type(error), error.timeout, error.retryable) == (errors.TransportError, False, True)
     assert len(str(error)) < 600
+
+
+@pytest.mark.anyio
+async def test_a_refusal_whose_body_is_cut_refuses_all_the_same():
+    """A wrong token is none that time heals, whatever became of the words that tell it."""
+    async with Simulator(max_rate=None) as api:
+        api.faults.append(Answer(b"half", {"Content-Length": "100"}, http_code=401))
+
+        error = await failure_of(client_of(api))
+
+    assert (type(error), error.retryable) == (errors.AuthenticationError, False)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("encoding", "body", "expected"),
+    [("identity", b"[" * 1000, errors.BodyTooLargeError), ("gzip", b"<html>", errors.DecodeError)],
+)
+async def test_what_is_wrong_first_is_told(encoding, body, expected):
+    """The rest, which comes in the same segment, is no chunk."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async with Simulator(max_rate=None) as api:
+        api.faults.append(Raw(head.encode() + b"%x\r\n%b\r\nno chunk\r\n" % (len(body), body)))
+
+        error = await failure_of(client_of(api, max_body=500))
+
+    assert type(error) is expected
 
 
 @pytest.mark.anyio

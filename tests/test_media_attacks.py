@@ -249,6 +249,8 @@ def test_address_on_the_internet(address):
         *("data:image/jpeg;base64,AAAA", "javascript:alert(1)", "/etc/passwd", "https://", "https:///x", "x"),
         *(
             "https://user:secret@media.example/x",
+            "https://127.0.0.1:99999/x",
+            "https://xn--/x",
             "https://media.example\r\nX: y/",
             "https://[::1",
             "https://a:b",
