@@ -7,13 +7,14 @@ from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
 _GZIP = 16 + zlib.MAX_WBITS
 _STEP = 256 * 1024
+_TINY = 4096  # Objects of a few bytes take ten times as much memory as the bytes.
 
 
 class Body:
     """Collects the chunks of a body; together they never grow beyond `limit` bytes.
 
     Attributes:
-        chunks: what has come so far, unpacked.
+        chunks: what has come so far, unpacked, in pieces of any size.
         room: how many bytes more may come.
 
     Raises:
@@ -73,6 +74,10 @@ class Body:
     def _keep(self, unpacked: bytes) -> None:
         fitting = unpacked[: self.room]
         self.room -= len(fitting)
-        self.chunks.append(fitting)
+        if self.chunks and len(self.chunks[-1]) + len(fitting) <= _TINY:
+            self.chunks[-1] += fitting
+        else:
+            self.chunks.append(fitting)
+
         if len(unpacked) > len(fitting):
             raise BodyTooLargeError(self._limit)

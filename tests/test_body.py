@@ -125,6 +125,21 @@ def test_gzip_that_unpacks_to_nothing_is_bounded_on_the_wire():
     assert content(body) == b""
 
 
+def test_tiny_chunks_take_little_more_than_their_bytes():
+    """A server may send its answer byte by byte."""
+    size = MIB // 8
+    body = Body("", MIB)
+    tracemalloc.start()
+
+    for _ in range(size):
+        feed(body, b" ")
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(content(body)) == size
+    assert peak < 1.3 * size
+
+
 @pytest.mark.parametrize("chunk_size", [100, 64 * 1024, 10**9])
 def test_a_gzip_bomb_stops_at_the_limit(chunk_size):
     """64 MiB wait in 64 KiB: no more than the limit is ever unpacked."""
