@@ -98,6 +98,7 @@ class Http:
         watch_loggers()
         self.places = anyio.Semaphore(MOST_AT_ONCE, fast_acquire=True)
         self._sender = sender(http_client)
+        self._asking: set[anyio.CancelScope] = set()
         self._closed = False
         self._timeout = timeout
         self._max_body = max_body
@@ -108,8 +109,12 @@ class Http:
         return self._closed or self._sender.closed
 
     async def aclose(self) -> None:
-        """Take no more questions, and close the client underneath unless it was injected."""
+        """Take no more questions, end those under way, and close the client underneath unless it was injected."""
         self._closed = True
+        for scope in self._asking:
+            with suppress(RuntimeError):  # Of an event loop that is over.
+                scope.cancel()
+
         await self._sender.aclose()
 
     async def get(self, endpoint: Endpoint, gate: Gate, minutes: int | None) -> Answer:
@@ -140,16 +145,19 @@ class Http:
         started = anyio.current_time()
 
         with anyio.CancelScope(deadline=started + self._timeout) as scope:
+            self._asking.add(scope)
             try:
                 http_code, headers, body = await self._send(endpoint, minutes)
             except NO_ANSWER as error:
                 failure = transport_error(error, endpoint.token.redact_text)
+            finally:
+                self._asking.discard(scope)
+
+        if self.closed and (scope.cancelled_caught or failure is not None):
+            raise ClientClosedError("the client was closed while it was asking")
 
         if scope.cancelled_caught:
             raise TransportError(f"no whole answer within {self._timeout:g} s", timeout=True)
-
-        if failure is not None and self.closed:
-            raise ClientClosedError("the client was closed while it was asking")
 
         if failure is not None:
             raise failure

@@ -21,11 +21,18 @@ def connector(
 ) -> Callable[[httpcore.Origin], httpcore.AsyncHTTPConnection]:
     """Return what makes connections, each fit for use until it lay idle for `keepalive` seconds."""
     return functools.partial(
-        httpcore.AsyncHTTPConnection,
+        _Connection,
         ssl_context=ssl_context,
         keepalive_expiry=keepalive,
         network_backend=network or Network(),
     )
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    def is_idle(self) -> bool:
+        """Tell whether it may be used again: what came beyond an answer would pass for the next one's."""
+        h11_state = getattr(self._connection, "_h11_state", None)
+        return super().is_idle() and (h11_state is None or not h11_state.trailing_data[0])
 
 
 class Network(httpcore.AsyncNetworkBackend):

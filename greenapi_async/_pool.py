@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TypeAlias, TypeVar
 
 import anyio.lowlevel
@@ -11,7 +11,6 @@ import httpx
 
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
-_Origin: TypeAlias = tuple[bytes, bytes, int | None]
 _Connection: TypeAlias = httpcore.AsyncHTTPConnection
 _Exchange: TypeAlias = tuple[_Connection, httpcore.Response]
 _T = TypeVar("_T")
@@ -29,8 +28,9 @@ class ConnectionPool:
     def __init__(self, connect: Callable[[httpcore.Origin], _Connection], *, most_idle: int) -> None:
         self._connect = connect
         self._most_idle = self._room = most_idle
+        self._closed = False
         self._event_loop: object = None
-        self._idle: defaultdict[_Origin, list[_Connection]] = defaultdict(list)
+        self._idle: defaultdict[bytes, list[_Connection]] = defaultdict(list)
         self._busy: set[_Connection] = set()
 
     async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]], read: _Read[_T]) -> _T:
@@ -40,16 +40,15 @@ class ConnectionPool:
             httpx.TransportError: no whole answer came.
         """
         self._forget_other_event_loops()
-        origin = scheme, host, port = (url.raw_scheme, url.raw_host, url.port)
-        target = httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path)
+        origin = b"%b://%b" % (url.raw_scheme, url.netloc)
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         request = httpcore.Request("GET", target, headers=[(b"Host", url.netloc), *headers])
 
         try:
-            connection, answer = await self._send(request, origin)
+            connection, reply = await self._send(request, origin)
             try:
-                response = httpx.Response(answer.status, headers=answer.headers, stream=answer.stream)  # type: ignore[arg-type]  # It is one but in name.
-                result = await read(response)
-                await answer.aclose()
+                result = await read(httpx.Response(reply.status, headers=reply.headers, stream=reply.stream))  # type: ignore[arg-type]  # It is one but in name.
+                await reply.aclose()
             except BaseException:
                 await self._close(connection)
                 raise
@@ -62,35 +61,34 @@ class ConnectionPool:
     async def aclose(self) -> None:
         """Close every connection, the busy ones too: their requests fail."""
         self._forget_other_event_loops()
-        self._most_idle = self._room = 0
-        for connection in (*self._busy, *(each for idle in self._idle.values() for each in idle)):
-            await connection.aclose()
+        self._closed = True
+        async with AsyncExitStack() as stack:  # A cancellation ends one's closing, and the others' goes on.
+            for connection in (*self._busy, *(each for idle in self._idle.values() for each in idle)):
+                stack.push_async_callback(connection.aclose)
 
     def _forget_other_event_loops(self) -> None:
         """Leave the connections of a loop that is over to the garbage collector: nobody else can close them."""
-        event_loop = anyio.lowlevel.current_token()
-        if event_loop != self._event_loop:
+        if self._event_loop != (event_loop := anyio.lowlevel.current_token()):
             self._event_loop, self._room = event_loop, self._most_idle
             self._idle.clear()
             self._busy.clear()
 
-    async def _send(self, request: httpcore.Request, origin: _Origin) -> _Exchange:
+    async def _send(self, request: httpcore.Request, origin: bytes) -> _Exchange:
         if kept := await self._take(origin):
             with suppress(*_CLOSED_BY_SERVER):
-                return kept, await self._answer(kept, request)
+                return await self._exchange(kept, request)
 
-        connection = self._connect(request.url.origin)
-        return connection, await self._answer(connection, request)
+        return await self._exchange(self._connect(request.url.origin), request)
 
-    async def _answer(self, connection: _Connection, request: httpcore.Request) -> httpcore.Response:
+    async def _exchange(self, connection: _Connection, request: httpcore.Request) -> _Exchange:
         self._busy.add(connection)
         try:
-            return await connection.handle_async_request(request)
+            return connection, await connection.handle_async_request(request)
         except BaseException:
             await self._close(connection)
             raise
 
-    async def _take(self, origin: _Origin) -> _Connection | None:
+    async def _take(self, origin: bytes) -> _Connection | None:
         while idle := self._idle[origin]:
             self._room += 1
             if not (connection := idle.pop()).has_expired():
@@ -100,16 +98,18 @@ class ConnectionPool:
 
         return None
 
-    async def _put_back(self, connection: _Connection, origin: _Origin) -> None:
+    async def _put_back(self, connection: _Connection, origin: bytes) -> None:
         self._busy.discard(connection)
         idle = self._idle[origin]
-        if connection.is_idle() and self._room > 0:
+        if connection.is_idle() and self._room > 0 and not self._closed:
             self._room -= 1
             idle.append(connection)
         else:
             await connection.aclose()
 
-        if len(idle) > 1 and idle[0].has_expired():  # What lies at the bottom may never be taken.
+        longest_unseen = next(iter(self._idle))  # Some origins are never asked again.
+        idle = self._idle[longest_unseen] = self._idle.pop(longest_unseen)
+        if idle and idle[0].has_expired():
             self._room += 1
             await idle.pop(0).aclose()
 

@@ -577,6 +577,35 @@ async def test_a_question_that_is_open_while_the_client_closes_fails_at_once():
     assert [getattr(failure, "timeout", False) for failure in failures] == [False]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("own", [True, False], ids=["its own connections", "an injected client"])
+async def test_nothing_is_sent_once_a_client_is_closed(own):
+    """A question under way on a kept connection is not asked again, though that looks closed by the server."""
+    http_client = None if own else httpx.AsyncClient()
+
+    async with Simulator(max_rate=None) as api:
+        closing = client_of(api, http_client=http_client)
+        await closing.fetch()
+        api.faults.append(Delay(60))
+
+        async def asks():
+            with pytest.raises(errors.ClientClosedError, match="while it was asking"):
+                await closing.fetch()
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(asks)
+                while len(api.requests) < 2:
+                    await anyio.sleep(0.001)
+                await closing.aclose()
+
+        await anyio.sleep(0.05)
+        assert len(api.requests) == 2
+
+    if http_client is not None:
+        await http_client.aclose()
+
+
 # All of it
 
 

@@ -1,9 +1,10 @@
 """The pool: connections are kept, found again, and never trusted too far."""
 
+import asyncio
 import random
 import ssl
 import sys
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 import anyio
 import httpx
@@ -14,7 +15,7 @@ from loopback import tls_in_front_of, trusting_context
 from greenapi_async import AsyncStatusesClient, ConfigurationError, TransportError
 from greenapi_async._network import connector
 from greenapi_async._pool import ConnectionPool
-from greenapi_async.simulator import Answer, Delay, Reset, Simulator, Truncate
+from greenapi_async.simulator import Answer, Delay, Fault, Reset, Simulator, Truncate
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +33,13 @@ async def get(pool, url):
         return b"".join([chunk async for chunk in response.stream])
 
     return await pool.get(httpx.URL(url), [], read)
+
+
+class _Twice(Fault):
+    """Send the answer, and once more what nobody asked for."""
+
+    async def send(self, wire):
+        await wire.send((wire.head + wire.body) * 2)
 
 
 def url_of(api):
@@ -116,6 +124,33 @@ async def test_bottom_of_the_stack_does_not_lie_for_ever():
         assert api.connections == 1
 
 
+async def test_connections_of_hosts_that_nobody_asks_any_more_make_room():
+    async with AsyncExitStack() as stack:
+        first, second, third = [await stack.enter_async_context(Simulator(max_rate=None)) for _ in range(3)]
+        connections = await stack.enter_async_context(pool(keepalive=0.1, most_idle=2))
+        await get(connections, url_of(first))
+        await get(connections, url_of(second))
+        await anyio.sleep(0.2)
+
+        for _ in range(4):
+            await get(connections, url_of(third))
+        await anyio.wait_all_tasks_blocked()
+
+        assert [each.connections for each in (first, second, third)] == [0, 0, 1]
+
+
+async def test_what_comes_beyond_an_answer_is_nobodys():
+    """It would be taken for the answer to the next question, which may be another instance's."""
+    async with Simulator(max_rate=None) as api, pool() as connections:
+        api.faults.append(_Twice())
+        first = await get(connections, url_of(api))
+        api.post("image")
+        second = await get(connections, url_of(api))
+
+    assert first == b"[]"
+    assert b"idMessage" in second
+
+
 async def test_connection_that_the_server_closed_is_noticed():
     """A server that restarts costs no failed poll."""
     api = Simulator(max_rate=None)
@@ -189,6 +224,52 @@ async def test_closing_closes_busy_connections_too():
                 await connections.aclose()
 
         assert connections._busy == set()
+
+
+async def test_connection_that_comes_back_after_closing_is_closed():
+    """Who was just dropping those that had expired makes one more."""
+    async with Simulator(max_rate=None) as api, pool(keepalive=0.05) as connections:
+        api.faults.extend([Delay(0.02)] * 2)
+        await ask_at_once(connections, url_of(api), 2)
+        [[_, expired]] = connections._idle.values()
+        await anyio.sleep(0.1)
+        dropping, closed = anyio.Event(), anyio.Event()
+        drop = expired.aclose
+
+        async def drop_slowly():
+            dropping.set()
+            await closed.wait()
+            await drop()
+
+        expired.aclose = drop_slowly
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, connections, url_of(api))
+            await dropping.wait()
+            await connections.aclose()
+            closed.set()
+
+        await anyio.wait_all_tasks_blocked()
+        assert api.connections == 0
+
+
+def test_cancellation_while_closing_closes_all():
+    """Nobody else has them any more."""
+
+    async def main():
+        async with Simulator(max_rate=None) as api, pool() as connections:
+            api.faults.extend([Delay(0.05)] * 5)
+            await ask_at_once(connections, url_of(api), 5)
+
+            closing = asyncio.create_task(connections.aclose())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+
+            await anyio.wait_all_tasks_blocked()
+            assert api.connections == 0
+
+    asyncio.run(main())
 
 
 async def test_connection_over_tls_is_used_again():
