@@ -20,11 +20,7 @@ from greenapi_async._refusals import printable, refusal
 from greenapi_async._secret import MASK, Secret, on_the_wire, watch_loggers
 from greenapi_async._sender import MOST_AT_ONCE, sender
 from greenapi_async._turn import Turn
-from greenapi_async.errors import (
-    ClientClosedError,
-    ConfigurationError,
-    TransportError,
-)
+from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
 
 _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
