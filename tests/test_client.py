@@ -1,6 +1,8 @@
 """A client's making, sharing and closing."""
 
 import math
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import anyio
@@ -604,6 +606,35 @@ async def test_nothing_is_sent_once_a_client_is_closed(own):
 
     if http_client is not None:
         await http_client.aclose()
+
+
+def test_a_client_closes_though_its_event_loop_died_over_a_question():
+    """A process of its own, for the task that nobody can end any more is complained of when it is collected."""
+    script = """if True:
+        import asyncio, httpx
+        from greenapi_async import AsyncStatusesClient
+
+        async def never(request):
+            await asyncio.sleep(60)
+
+        async def begin():
+            http_client = httpx.AsyncClient(transport=httpx.MockTransport(never))
+            client = AsyncStatusesClient(1, "token", http_client=http_client)
+            task = asyncio.create_task(client.fetch())
+            await asyncio.sleep(0.01)
+            return client, task
+
+        loop = asyncio.new_event_loop()
+        client, task = loop.run_until_complete(begin())
+        loop.close()
+        asyncio.run(client.aclose())
+        print("closed")
+        """
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert ended.stdout == "closed\n", ended.stderr
 
 
 # All of it
