@@ -283,7 +283,7 @@ async def _refusal_body(response: httpx.Response, limit: int) -> bytes:
     """Return what a refusal says, or nothing where it cannot be read whole: half a token is not redacted."""
     try:
         return await _whole_body(response, limit)
-    except Exception:  # noqa: BLE001 - whatever became of the rest: the code alone refuses.
+    except Exception:  # noqa: BLE001 - be it httpx's, httpcore's or ours: the code alone refuses.
         return b""
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.request import getproxies, proxy_bypass
@@ -15,7 +15,7 @@ import httpx
 from greenapi_async._address import is_loopback, is_public
 from greenapi_async._http import NO_ANSWER, abandon, parsed_url, transport_error
 from greenapi_async._network import Network, connector
-from greenapi_async._pool import ConnectionPool
+from greenapi_async._pool import ConnectionPool, Read
 from greenapi_async._sender import ssl_context
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
 
@@ -78,13 +78,14 @@ async def download(
     failure: TransportError | None = None
     raised: Exception | None = None
 
-    with anyio.move_on_after(timeout) as patience:
+    with anyio.move_on_after(timeout) as scope:
+        patience = _Patience(scope, timeout)
         try:
-            raised = await _exchange(source, headers, receiver, _Patience(patience, timeout))
+            raised = await _get(source, headers, lambda answer: _hand_over(answer, receiver, patience))
         except NO_ANSWER as error:
             failure = transport_error(error)
 
-    if patience.cancelled_caught:
+    if scope.cancelled_caught:
         failure = TransportError(f"nothing came for {timeout:g} s, or next to nothing", timeout=True)
 
     if failure is not None:
@@ -110,16 +111,8 @@ class _Patience:
             self.scope.deadline = anyio.current_time() + min(self.longest, left + earned)
 
 
-async def _exchange(
-    source: Source, headers: Mapping[str, str], receiver: Receiver, patience: _Patience
-) -> Exception | None:
-    """Return what the receiver raised: that is not to be taken for the connection's."""
-    return await _get(
-        source, {**_HEADERS, **headers}, lambda response: _hand_over(response, receiver, patience)
-    )
-
-
 async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Patience) -> Exception | None:
+    """Return what the receiver raised: that is not to be taken for the connection's."""
     try:
         with patience.paused():
             await receiver.begin(response.status_code, response.headers)
@@ -141,10 +134,9 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
     return None
 
 
-async def _get(
-    source: Source, headers: Mapping[str, str], read: Callable[[httpx.Response], Awaitable[_T]]
-) -> _T:
+async def _get(source: Source, headers: Mapping[str, str], read: Read[_T]) -> _T:
     """Ask without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
+    headers = {**_HEADERS, **headers}
     proxy = _proxy_for(source.url)
     if proxy is None:
         guard = _Guard(loopback=source.loopback, public=source.url.scheme == "https")

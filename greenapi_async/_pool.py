@@ -14,7 +14,7 @@ _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutExcept
 _Connection: TypeAlias = httpcore.AsyncHTTPConnection
 _Exchange: TypeAlias = tuple[_Connection, httpcore.Response]
 _T = TypeVar("_T")
-_Read: TypeAlias = Callable[[httpx.Response], Awaitable[_T]]
+Read: TypeAlias = Callable[[httpx.Response], Awaitable[_T]]
 
 
 class ConnectionPool:
@@ -33,7 +33,7 @@ class ConnectionPool:
         self._idle: defaultdict[bytes, list[_Connection]] = defaultdict(list)
         self._busy: set[_Connection] = set()
 
-    async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]], read: _Read[_T]) -> _T:
+    async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]], read: Read[_T]) -> _T:
         """Send a GET, once more where an idle connection was closed, and return what `read` makes of the answer.
 
         Raises:

@@ -3,13 +3,15 @@
 import functools
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.request import getproxies
 
 import httpx
 
 from greenapi_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from greenapi_async._pool import Read
 
 MOST_AT_ONCE: Final = (
     100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
@@ -28,7 +30,7 @@ class Sender(Protocol):
     def closed(self) -> bool:
         """Whether it can send no more."""
 
-    async def get(self, url: httpx.URL, read: Callable[[httpx.Response], Awaitable[_T]]) -> _T:
+    async def get(self, url: httpx.URL, read: "Read[_T]") -> _T:
         """Ask, and return what `read` makes of the answer's `stream`; raises what httpx's transports raise."""
 
     async def aclose(self) -> None:
@@ -80,7 +82,7 @@ class _ByPool:
         connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
         self.pool = _pool.ConnectionPool(connect, most_idle=_most_idle())
 
-    async def get(self, url: httpx.URL, read: Callable[[httpx.Response], Awaitable[_T]]) -> _T:
+    async def get(self, url: httpx.URL, read: "Read[_T]") -> _T:
         return await self.pool.get(url, _RAW_HEADERS, read)
 
     async def aclose(self) -> None:
@@ -98,7 +100,7 @@ class _ByClient:
     def closed(self) -> bool:
         return self.client.is_closed
 
-    async def get(self, url: httpx.URL, read: Callable[[httpx.Response], Awaitable[_T]]) -> _T:
+    async def get(self, url: httpx.URL, read: "Read[_T]") -> _T:
         request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
         request.url = url  # Without the default params of an injected client.
         response = await self.client.send(request, stream=True, follow_redirects=False)
