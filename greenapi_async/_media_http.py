@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from greenapi_async._address import is_loopback, is_public
-from greenapi_async._http import NO_ANSWER, abandon, parsed_url, transport_error
+from greenapi_async._api.instance import NO_ANSWER, abandon, parsed_url, transport_error
 from greenapi_async._network import Network, connector
 from greenapi_async._pool import ConnectionPool, Read
 from greenapi_async._sender import ssl_context

@@ -32,7 +32,7 @@ ORDER = [
     "_backoff",
     "_page",
     "_media_http",
-    "_http",
+    "_api/instance",
     "_sender",
     "_pool",
     "_network",
@@ -41,18 +41,24 @@ ORDER = [
     "_media_type",
     "_part",
     "_body",
-    "_refusals",
-    "_secret",
+    "_api/refusals",
+    "_api/token",
     "_turn",
     "_wire",
     "_structure",
     "_items",
+    "_api",
     "models",
     "errors",
     "simulator",
 ]
+WINGS = [
+    f"greenapi_async.{place}"
+    for place in ORDER
+    if place in {each.split("/")[0] for each in ORDER if "/" in each}
+]
 HOMES = {
-    "httpx": {"_http", "_media_http", "_pool", "_sender"},
+    "httpx": {"_api/instance", "_media_http", "_pool", "_sender"},
     "httpcore": {
         "_media_http",
         "_network",
@@ -66,7 +72,7 @@ HOMES = {
     "argparse": {"cli"},
     "sqlite3": {"stores"},
     "threading": {"stores"},
-    "ssl": {"_http", "_network", "_sender"},
+    "ssl": {"_api/instance", "_network", "_sender"},
     "zlib": {"_body", "simulator"},
     "random": {"client", "poller", "simulator"},
     "time": {"client", "_turn", "simulator"},
@@ -77,10 +83,13 @@ HOMES = {
 
 def modules():
     for path in sorted(PACKAGE.rglob("*.py")):
-        yield (
-            path.relative_to(PACKAGE).parts[0].removesuffix(".py"),
-            ast.parse(path.read_text(encoding="utf-8")),
-        )
+        yield _place(path.relative_to(PACKAGE).as_posix()), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _place(path):
+    """Return `wing/module` for a module of a private wing, else what stands at the package's top."""
+    module = path.removesuffix(".py").removesuffix("/__init__")
+    return module if module in ORDER else module.split("/")[0]
 
 
 def imports(tree):
@@ -93,8 +102,8 @@ def imports(tree):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if node.module in WINGS else [node.module, *names]
 
 
 def _is_typing_guard(node):
@@ -106,7 +115,9 @@ def _is_typing_guard(node):
 )
 def test_imports_point_down(module, tree):
     """Decisions stand below, acting above; nothing below knows what stands above."""
-    own = {name.split(".")[1] for name in imports(tree) if name.startswith("greenapi_async.")}
+    own = {
+        _place("/".join(name.split(".")[1:])) for name in imports(tree) if name.startswith("greenapi_async.")
+    }
     below = ORDER[ORDER.index(module) :]
 
     assert {name for name in own if name in ORDER} <= set(below)

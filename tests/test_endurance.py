@@ -24,7 +24,7 @@ PLACES = 20
 @pytest.mark.parametrize(("anyio_backend", "requests"), [("asyncio", 10_000), ("trio", 3_000)])
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
     """After 10,000 requests of which a third is cancelled at random moments, every place is free again."""
-    monkeypatch.setattr("greenapi_async._http.MOST_AT_ONCE", PLACES)
+    monkeypatch.setattr("greenapi_async._api.instance.MOST_AT_ONCE", PLACES)
     dice = random.Random(7)
     answered, cancelled = [], []
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenapi_async import _refusals, errors
+from greenapi_async import errors
+from greenapi_async._api import refusals as _refusals
 
 NGINX = (
     b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<hr>nginx\r\n</body>\r\n</html>\r\n"

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from greenapi_async import AsyncStatusesClient, ConfigurationError, GreenApiError, cli, to_dict
-from greenapi_async._secret import Secret
+from greenapi_async._api.token import Secret
 from greenapi_async.simulator import (
     Answer,
     Delay,

@@ -15,9 +15,9 @@ import anyio
 import attrs
 import httpx
 
+from greenapi_async._api.refusals import printable, refusal
+from greenapi_async._api.token import MASK, Secret, on_the_wire, watch_loggers
 from greenapi_async._body import Body
-from greenapi_async._refusals import printable, refusal
-from greenapi_async._secret import MASK, Secret, on_the_wire, watch_loggers
 from greenapi_async._sender import MOST_AT_ONCE, sender
 from greenapi_async._turn import Turn
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
