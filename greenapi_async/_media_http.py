@@ -12,11 +12,11 @@ import attrs
 import httpcore
 import httpx
 
-from greenapi_async._address import is_loopback, is_public
 from greenapi_async._api.instance import NO_ANSWER, abandon, parsed_url, transport_error
-from greenapi_async._network import Network, connector
-from greenapi_async._pool import ConnectionPool, Read
-from greenapi_async._sender import ssl_context
+from greenapi_async._http.address import is_loopback, is_public
+from greenapi_async._http.network import Network, connector
+from greenapi_async._http.pool import ConnectionPool, Read
+from greenapi_async._http.transport import ssl_context
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
 
 _SLOWEST: Final = 4096

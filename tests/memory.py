@@ -4,8 +4,8 @@ import anyio
 import httpcore
 import trio
 
-from greenapi_async._network import connector
-from greenapi_async._pool import ConnectionPool
+from greenapi_async._http.network import connector
+from greenapi_async._http.pool import ConnectionPool
 from greenapi_async.simulator._server import serve
 
 

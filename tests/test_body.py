@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenapi_async._body import Body
+from greenapi_async._http.body import Body
 from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
 PLENTY = 2**20

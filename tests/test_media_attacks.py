@@ -25,7 +25,7 @@ from greenapi_async import (
     from_dict,
     to_dict,
 )
-from greenapi_async._address import is_loopback, is_public
+from greenapi_async._http.address import is_loopback, is_public
 from greenapi_async.simulator import Answer, Bomb, Endless, Refuse, Simulator
 
 NOON = 1_763_812_800
@@ -329,7 +329,7 @@ async def test_address_that_changes_after_the_look_up_gains_nothing(inside, monk
 @pytest.mark.anyio
 async def test_connection_that_is_lost_at_once_may_heal(inside, monkeypatch):
     """Nobody knows then where it led, and nothing was sent."""
-    monkeypatch.setattr("greenapi_async._network._Stream.get_extra_info", lambda *_: None)
+    monkeypatch.setattr("greenapi_async._http.network._Stream.get_extra_info", lambda *_: None)
 
     async with Simulator(max_rate=None) as api:
         with pytest.raises(TransportError, match="lost") as caught:

@@ -13,8 +13,8 @@ import respx
 from loopback import tls_in_front_of, trusting_context
 
 from greenapi_async import AsyncStatusesClient, ConfigurationError, TransportError
-from greenapi_async._network import connector
-from greenapi_async._pool import ConnectionPool
+from greenapi_async._http.network import connector
+from greenapi_async._http.pool import ConnectionPool
 from greenapi_async.simulator import Answer, Delay, Fault, Reset, Simulator, Truncate
 
 pytestmark = pytest.mark.anyio

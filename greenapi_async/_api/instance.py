@@ -17,8 +17,8 @@ import httpx
 
 from greenapi_async._api.refusals import printable, refusal
 from greenapi_async._api.token import MASK, Secret, on_the_wire, watch_loggers
-from greenapi_async._body import Body
-from greenapi_async._sender import MOST_AT_ONCE, sender
+from greenapi_async._http.body import Body
+from greenapi_async._http.transport import MOST_AT_ONCE, sender
 from greenapi_async._turn import Turn
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
 

@@ -11,7 +11,7 @@ import httpx
 from greenapi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from greenapi_async._pool import Read
+    from greenapi_async._http.pool import Read
 
 MOST_AT_ONCE: Final = (
     100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
@@ -77,7 +77,8 @@ class _ByPool:
 
     def __init__(self) -> None:
         # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
-        from greenapi_async import _network, _pool  # noqa: PLC0415
+        from greenapi_async._http import network as _network  # noqa: PLC0415
+        from greenapi_async._http import pool as _pool  # noqa: PLC0415
 
         connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
         self.pool = _pool.ConnectionPool(connect, most_idle=_most_idle())

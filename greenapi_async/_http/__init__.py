@@ -1,0 +1,1 @@
+"""Connections to anywhere: nothing here knows GREEN-API."""
