@@ -2,7 +2,8 @@
 
 import httpx
 
-from greenapi_async import AsyncStatusesClient, MemoryStore, Status, _page
+from greenapi_async import AsyncStatusesClient, MemoryStore, Status
+from greenapi_async._decoding import page as _page
 
 TOKEN = "0" * 50
 SCOPE = "1101000000"

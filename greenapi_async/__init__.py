@@ -1,6 +1,6 @@
 """Async client and poller for GREEN-API's incoming WhatsApp statuses: every new status once, none lost."""
 
-from greenapi_async._wire import from_dict, to_dict
+from greenapi_async._decoding.statuses import from_dict, to_dict
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import (
     AccessDeniedError,

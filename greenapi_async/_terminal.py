@@ -6,7 +6,7 @@ import shutil
 import sys
 import unicodedata
 
-from greenapi_async._wire import dumps, to_dict
+from greenapi_async._decoding.statuses import dumps, to_dict
 from greenapi_async.models import DeletedStatus, MediaStatus, Status, TextStatus, UnknownStatus
 
 _SENDER_CELLS = 16

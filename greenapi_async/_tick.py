@@ -6,8 +6,8 @@ import anyio
 import attrs
 
 from greenapi_async import _window
+from greenapi_async._decoding.page import Page
 from greenapi_async._journal import Journal
-from greenapi_async._page import Page
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 

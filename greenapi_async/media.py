@@ -11,8 +11,9 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from greenapi_async import _media_http, _media_name, _media_type, _part, _wire
+from greenapi_async import _media_http, _media_name, _media_type, _part
 from greenapi_async._api import refusals as _refusals
+from greenapi_async._decoding import statuses as _wire
 from greenapi_async.errors import MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 

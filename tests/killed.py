@@ -20,7 +20,7 @@ from greenapi_async.simulator import Simulator
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["__main__", "greenapi_async.simulator", "greenapi_async._structure", "sqlite3"]
+    ["__main__", "greenapi_async.simulator", "greenapi_async._decoding.converter", "sqlite3"]
 )
 _LONG_ENOUGH = 30.0
 

@@ -12,8 +12,11 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from greenapi_async import _items, _page, _turn, _wire, from_dict
+from greenapi_async import _turn, from_dict
 from greenapi_async._api import refusals as _refusals
+from greenapi_async._decoding import page as _page
+from greenapi_async._decoding import statuses as _wire
+from greenapi_async._decoding import typed as _items
 from greenapi_async.errors import DecodeError, GreenApiError
 from greenapi_async.models import ImageStatus
 

@@ -11,7 +11,9 @@ import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from greenapi_async import _page, _wire, from_dict, to_dict
+from greenapi_async import from_dict, to_dict
+from greenapi_async._decoding import page as _page
+from greenapi_async._decoding import statuses as _wire
 from greenapi_async.errors import DecodeError
 from greenapi_async.models import (
     AudioStatus,

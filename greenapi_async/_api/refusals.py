@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from greenapi_async import _wire
+from greenapi_async._decoding import statuses as _wire
 from greenapi_async.errors import (
     AccessDeniedError,
     AuthenticationError,

@@ -6,9 +6,9 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final, TypeVar
 
-from greenapi_async import _wire
 from greenapi_async._api import instance as _http
 from greenapi_async._api import refusals as _refusals
+from greenapi_async._decoding import statuses as _wire
 from greenapi_async._turn import Turn
 from greenapi_async.errors import DecodeError, GreenApiError
 from greenapi_async.models import Status

@@ -45,7 +45,7 @@ def keys(array: bytes) -> Iterator[str]:
     Raises:
         DecodeError: it is not JSON, or holds more items than any account has statuses.
     """
-    from greenapi_async import _items
+    from greenapi_async._decoding import typed as _items
 
     found = _items.read_keys(array)
     if found is not None:
@@ -56,7 +56,7 @@ def keys(array: bytes) -> Iterator[str]:
 
 def pick(array: bytes, selectors: Sequence[bool]) -> bytes:
     """Return a JSON array of the selected items, or the array as it is where that is not worth it."""
-    from greenapi_async import _items
+    from greenapi_async._decoding import typed as _items
 
     few = sum(selectors) < len(selectors) / 2
     return (few and _items.pick(array, selectors)) or array
@@ -68,7 +68,8 @@ def statuses(array: bytes) -> Iterator[Status]:
     Raises:
         DecodeError: it is not JSON, or holds more items than any account has statuses.
     """
-    from greenapi_async import _items, _structure
+    from greenapi_async._decoding import converter as _structure
+    from greenapi_async._decoding import typed as _items
 
     found = _items.read_items(array)
     if found is not None:
@@ -94,7 +95,8 @@ def from_dict(obj: Any) -> Status:
     if not _text(obj.get("idMessage")):
         return _unknown(obj, problem="idMessage is missing")
 
-    from greenapi_async import _items, _structure
+    from greenapi_async._decoding import converter as _structure
+    from greenapi_async._decoding import typed as _items
 
     type_message = _text(obj.get("typeMessage"))
     if type_message not in _items.MODELS:
@@ -111,7 +113,7 @@ def to_dict(status: Status) -> Any:
 
     `from_dict` of it is the same status. For an `UnknownStatus` it is `raw`, whatever that was.
     """
-    from greenapi_async import _structure
+    from greenapi_async._decoding import converter as _structure
 
     return status.raw if isinstance(status, UnknownStatus) else _structure.write(status)
 
@@ -133,7 +135,7 @@ def loads_object(text: str) -> dict[str, Any]:
 
 def _one_by_one(array: bytes) -> Iterator[Status]:
     """Return the statuses of an array with an odd item, which leaves the others their quick way."""
-    from greenapi_async import _items
+    from greenapi_async._decoding import typed as _items
 
     items = _items.split(array) if len(array) <= _MOST_SPLIT else None
     if items is None:  # The standard library reads more than strict JSON.
@@ -147,7 +149,8 @@ def _one_by_one(array: bytes) -> Iterator[Status]:
 
 
 def _read(item: bytes) -> Status:
-    from greenapi_async import _items, _structure
+    from greenapi_async._decoding import converter as _structure
+    from greenapi_async._decoding import typed as _items
 
     found = _items.read_item(item)
     if found is not None:
@@ -193,7 +196,7 @@ def _text(value: Any) -> str:
 
 
 def _timestamp_or_zero(value: Any) -> int:
-    from greenapi_async import _structure
+    from greenapi_async._decoding import converter as _structure
 
     try:
         return _structure.timestamp(value)

@@ -13,7 +13,7 @@ from cattrs.gen import (
     override,
 )
 
-from greenapi_async._items import LAST_SECOND, MODEL_OF, MODELS, values_of
+from greenapi_async._decoding.typed import LAST_SECOND, MODEL_OF, MODELS, values_of
 from greenapi_async.models import ExtendedTextMessage, Status
 
 _TYPE_MESSAGES = {model.kind: type_message for type_message, model in MODELS.items()}
