@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar, get_args
 
 import anyio
 
-from greenapi_async import _backoff
 from greenapi_async._api import instance as _http
 from greenapi_async._api.token import Secret
 from greenapi_async._decoding import page as _page
-from greenapi_async._tick import Answer
-from greenapi_async._window import Ladder, Start
+from greenapi_async._polling import backoff as _backoff
+from greenapi_async._polling.ladder import Ladder, Start
+from greenapi_async._polling.tick import Answer
 from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError
 from greenapi_async.events import Event
 from greenapi_async.models import Status

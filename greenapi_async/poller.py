@@ -11,9 +11,10 @@ from typing import Literal, Self, TypeAlias
 import anyio
 import attrs
 
-from greenapi_async import _backoff, _window
-from greenapi_async._journal import Journal
-from greenapi_async._tick import Answer, Questioner, Tick
+from greenapi_async._polling import backoff as _backoff
+from greenapi_async._polling import ladder as _window
+from greenapi_async._polling.journal import Journal
+from greenapi_async._polling.tick import Answer, Questioner, Tick
 from greenapi_async.errors import GreenApiError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import anyio
 
-from greenapi_async import AsyncStatusesClient, _backoff
+from greenapi_async import AsyncStatusesClient
+from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Answer, Delay, Refuse, Reset, Simulator, Truncate
 
 SPEED = 1000.0

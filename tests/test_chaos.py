@@ -9,7 +9,8 @@ import trio
 from memory import connect_in_memory
 from trio.testing import MockClock
 
-from greenapi_async import AsyncStatusesClient, UnknownStatus, _backoff, from_dict
+from greenapi_async import AsyncStatusesClient, UnknownStatus, from_dict
+from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Simulator, _chaos, chaos
 
 EPOCH = 1_800_000_000.25

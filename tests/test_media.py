@@ -20,12 +20,12 @@ from greenapi_async import (
     ConfigurationError,
     MediaError,
     TransportError,
-    _backoff,
     _media_http,
     _part,
     from_dict,
     to_dict,
 )
+from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Answer, Drip, Refuse, Reset, Simulator, Truncate
 
 pytestmark = pytest.mark.anyio

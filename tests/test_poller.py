@@ -27,8 +27,8 @@ from greenapi_async import (
     TextStatus,
     TransportError,
 )
-from greenapi_async._tick import Answer
-from greenapi_async._window import Ladder
+from greenapi_async._polling.ladder import Ladder
+from greenapi_async._polling.tick import Answer
 from greenapi_async.poller import StatusPoller
 
 NOW = 1_800_000_000.0

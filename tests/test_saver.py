@@ -14,7 +14,8 @@ from anyio.from_thread import start_blocking_portal
 from media_world import JPEG, Seen, Stall, files_no_larger_than, posted, tree
 
 import greenapi_async
-from greenapi_async import _backoff, cli, from_dict
+from greenapi_async import cli, from_dict
+from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Answer, Refuse, Simulator, demo
 
 STATE = ".greenapi-async.db"

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import DAY, EPOCH, HOUR, MINUTE, Arrival, FakePage, History, Spell, World, broken_promises, play
 
-from greenapi_async import MemoryStore, _window
-from greenapi_async._tick import Questioner
-from greenapi_async._window import DEEPEST, Anchor, Ladder, Plan, Reading
+from greenapi_async import MemoryStore
+from greenapi_async._polling import ladder as _window
+from greenapi_async._polling.ladder import DEEPEST, Anchor, Ladder, Plan, Reading
+from greenapi_async._polling.tick import Questioner
 from greenapi_async.poller import StatusPoller
 from greenapi_async.stores import Checkpoint
 

@@ -10,8 +10,8 @@ import pytest
 from world import FakePage
 
 from greenapi_async import MemoryStore, SQLiteStore, TextStatus, TransportError
-from greenapi_async._tick import Answer
-from greenapi_async._window import Ladder
+from greenapi_async._polling.ladder import Ladder
+from greenapi_async._polling.tick import Answer
 from greenapi_async.poller import StatusPoller
 
 HOUR = 3600.0

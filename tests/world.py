@@ -11,9 +11,10 @@ import attrs
 import trio
 import trio.testing
 
-from greenapi_async import MemoryStore, TextStatus, TransportError, _window
-from greenapi_async._tick import Answer
-from greenapi_async._window import Ladder
+from greenapi_async import MemoryStore, TextStatus, TransportError
+from greenapi_async._polling import ladder as _window
+from greenapi_async._polling.ladder import Ladder
+from greenapi_async._polling.tick import Answer
 from greenapi_async.poller import StatusPoller
 
 MINUTE = 60

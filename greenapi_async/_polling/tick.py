@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import attrs
 
-from greenapi_async import _window
 from greenapi_async._decoding.page import Page
-from greenapi_async._journal import Journal
+from greenapi_async._polling import ladder as _window
+from greenapi_async._polling.journal import Journal
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 
