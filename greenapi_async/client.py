@@ -228,7 +228,7 @@ class AsyncStatusesClient:
             MediaError: there is nothing to download, it was refused, is not what it said, or cannot be written.
             TransportError: no whole answer came.
         """
-        from greenapi_async import media  # noqa: PLC0415 - a tenth of the import, for those who save.
+        from greenapi_async._media import save as media  # noqa: PLC0415 - a tenth of the import, for those who save.
 
         _at_least(1, "max_bytes", max_bytes)
         return await self._retrying(

@@ -22,7 +22,7 @@ ORDER = [
     "_terminal",
     "__init__",
     "client",
-    "media",
+    "_media/save",
     "poller",
     "_polling/tick",
     "_polling/journal",
@@ -31,15 +31,15 @@ ORDER = [
     "_polling/ladder",
     "_polling/backoff",
     "_decoding/page",
-    "_media_http",
+    "_media/download",
     "_api/instance",
     "_http/transport",
     "_http/pool",
     "_http/network",
     "_http/address",
-    "_media_name",
-    "_media_type",
-    "_part",
+    "_media/name",
+    "_media/filetype",
+    "_media/part",
     "_http/body",
     "_api/refusals",
     "_api/token",
@@ -51,6 +51,7 @@ ORDER = [
     "_http",
     "_decoding",
     "_polling",
+    "_media",
     "models",
     "errors",
     "simulator",
@@ -61,9 +62,9 @@ WINGS = [
     if place in {each.split("/")[0] for each in ORDER if "/" in each}
 ]
 HOMES = {
-    "httpx": {"_api/instance", "_media_http", "_http/pool", "_http/transport"},
+    "httpx": {"_api/instance", "_media/download", "_http/pool", "_http/transport"},
     "httpcore": {
-        "_media_http",
+        "_media/download",
         "_http/network",
         "_http/pool",
     },  # A download's connections are guarded one level below the pool.
@@ -188,7 +189,7 @@ def test_import_starts_nothing_and_loads_little():
     assert not {
         "greenapi_async.cli",
         "greenapi_async.simulator",
-        "greenapi_async.media",
+        "greenapi_async._media.save",
         "hypothesis",
         "argparse",
         "sqlite3",

@@ -20,11 +20,11 @@ from greenapi_async import (
     ConfigurationError,
     MediaError,
     TransportError,
-    _media_http,
-    _part,
     from_dict,
     to_dict,
 )
+from greenapi_async._media import download as _media_http
+from greenapi_async._media import part as _part
 from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Answer, Drip, Refuse, Reset, Simulator, Truncate
 

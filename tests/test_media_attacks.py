@@ -19,13 +19,13 @@ from greenapi_async import (
     MediaError,
     TransportError,
     VideoStatus,
-    _media_http,
-    _media_name,
-    _media_type,
     from_dict,
     to_dict,
 )
 from greenapi_async._http.address import is_loopback, is_public
+from greenapi_async._media import download as _media_http
+from greenapi_async._media import filetype as _media_type
+from greenapi_async._media import name as _media_name
 from greenapi_async.simulator import Answer, Bomb, Endless, Refuse, Simulator
 
 NOON = 1_763_812_800

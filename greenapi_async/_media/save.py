@@ -11,9 +11,12 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from greenapi_async import _media_http, _media_name, _media_type, _part
 from greenapi_async._api import refusals as _refusals
 from greenapi_async._decoding import statuses as _wire
+from greenapi_async._media import download as _media_http
+from greenapi_async._media import filetype as _media_type
+from greenapi_async._media import name as _media_name
+from greenapi_async._media import part as _part
 from greenapi_async.errors import MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 

@@ -1,0 +1,1 @@
+"""One status' file on disk: downloaded, checked, and put in its place once it is whole."""
