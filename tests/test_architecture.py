@@ -18,8 +18,6 @@ PACKAGE = Path(greenapi_async.__file__).parent
 ORDER = [
     "__main__",
     "cli",
-    "_saver",
-    "_terminal",
     "__init__",
     "client",
     "_media/save",
@@ -70,7 +68,7 @@ HOMES = {
     },  # A download's connections are guarded one level below the pool.
     "cattrs": {"_decoding/converter"},
     "msgspec": {"_decoding/typed"},
-    "json": {"_decoding/statuses", "_terminal", "simulator"},
+    "json": {"_decoding/statuses", "cli", "simulator"},
     "h11": {"simulator"},
     "hypothesis": {"stores"},
     "argparse": {"cli"},

@@ -16,8 +16,9 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from versions import ANYIO
 
-from greenapi_async import AsyncStatusesClient, _terminal, cli, from_dict
+from greenapi_async import AsyncStatusesClient, cli, from_dict
 from greenapi_async._polling import backoff as _backoff
+from greenapi_async.cli import terminal as _terminal
 from greenapi_async.simulator import Answer, Refuse, Reset, Simulator, demo
 
 TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"

@@ -13,7 +13,8 @@ from decoding import TOKEN, is_harmless
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenapi_async import AsyncStatusesClient, GreenApiError, _terminal, cli, from_dict
+from greenapi_async import AsyncStatusesClient, GreenApiError, cli, from_dict
+from greenapi_async.cli import terminal as _terminal
 
 SAMPLES = json.loads((Path(__file__).parent / "samples" / "every_type.json").read_text("utf-8"))
 LOCATION = "https://\u202e.example/\x1b[2J".encode()

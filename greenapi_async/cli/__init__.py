@@ -16,8 +16,8 @@ from typing import Any
 
 import anyio
 
-from greenapi_async._saver import Saver
-from greenapi_async._terminal import json_line, shown, text_line
+from greenapi_async.cli.saver import Saver
+from greenapi_async.cli.terminal import json_line, shown, text_line
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import (
     BadRequestError,

@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 
 from greenapi_async._media import save as media
-from greenapi_async._terminal import shown
+from greenapi_async.cli.terminal import shown
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import MediaError, TransportError
 from greenapi_async.models import MediaStatus, Status
