@@ -20,7 +20,7 @@ from greenapi_async._decoding import page as _page
 from greenapi_async._polling import backoff as _backoff
 from greenapi_async._polling.ladder import Ladder, Start
 from greenapi_async._polling.tick import Answer
-from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError
+from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError, sealed
 from greenapi_async.events import Event
 from greenapi_async.models import Status
 from greenapi_async.poller import Delivery, StatusPoller
@@ -293,7 +293,7 @@ class AsyncStatusesClient:
             try:
                 return await attempt()
             except GreenApiError as error:
-                failure = _http.sealed(error)
+                failure = sealed(error)
 
             failures += 1
             wait = _backoff.delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
@@ -319,7 +319,7 @@ class AsyncStatusesClient:
             answer = await self._http.get(self._endpoint, self._gate, minutes)
             return answer, await decode(answer.body)
         except GreenApiError as error:
-            failure = _http.sealed(error)
+            failure = sealed(error)
 
         raise failure
 

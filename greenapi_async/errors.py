@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class GreenApiError(Exception):
@@ -206,6 +208,15 @@ class MediaError(GreenApiError):
         self.retryable: bool = retryable
 
 
+class DirectoryError(MediaError):
+    """The directory takes nothing: the disk is full, for example.
+
+    Attributes:
+        http_code: always None.
+        retryable: true, for space may be freed.
+    """
+
+
 class RetentionGapError(GreenApiError):
     """Statuses may have come and gone unseen: the API keeps them for 30 days only.
 
@@ -227,3 +238,9 @@ class RetentionGapError(GreenApiError):
 
 class StoreError(GreenApiError):
     """The store failed; the poller never goes on without it."""
+
+
+def sealed(error: _Error) -> _Error:
+    """Return the error without the frames and causes it came through: those hold bodies and requests."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

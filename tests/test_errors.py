@@ -56,6 +56,7 @@ CASES = [
     (errors.BodyTooLargeError(1024), {"limit": 1024, "retryable": False}),
     (errors.MediaError("not a picture"), {"http_code": None, "retryable": False}),
     (errors.MediaError("later", http_code=503, retryable=True), {"http_code": 503, "retryable": True}),
+    (errors.DirectoryError("disk full", retryable=True), {"http_code": None, "retryable": True}),
     (errors.RetentionGapError(MARCH, APRIL), {"lost_from": MARCH, "lost_to": APRIL, "retryable": False}),
     (errors.StoreError("disk full"), {"retryable": False}),
 ]

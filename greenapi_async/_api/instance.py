@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 from urllib.parse import quote
 
 import anyio
@@ -20,12 +20,11 @@ from greenapi_async._api.token import MASK, Secret, on_the_wire, watch_loggers
 from greenapi_async._http.body import Body
 from greenapi_async._http.transport import MOST_AT_ONCE, sender
 from greenapi_async._turn import Turn
-from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
+from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError, sealed
 
 _LAST_PORT = 65_535
 _LONGEST_REFUSAL = 65_536
 _LARGE = 1024 * 1024
-_Error = TypeVar("_Error", bound=BaseException)
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole answer comes."""
 
@@ -212,12 +211,6 @@ def parsed_url(text: str) -> httpx.URL | None:
             return url
 
     return None
-
-
-def sealed(error: _Error) -> _Error:
-    """Return the error without the frames and causes it came through: those hold bodies and requests."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
 
 
 def transport_error(error: BaseException, redact: Callable[[str], str] = str) -> TransportError:

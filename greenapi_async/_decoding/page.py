@@ -6,11 +6,10 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final, TypeVar
 
-from greenapi_async._api import instance as _http
 from greenapi_async._api import refusals as _refusals
 from greenapi_async._decoding import statuses as _wire
 from greenapi_async._turn import Turn
-from greenapi_async.errors import DecodeError, GreenApiError
+from greenapi_async.errors import DecodeError, GreenApiError, sealed
 from greenapi_async.models import Status
 
 _WHOLE: Final = 1536 * 1024  # A body of up to so many bytes is one portion: cutting it costs a tenth.
@@ -55,7 +54,7 @@ class Page:
                     statuses = await _taken(_wire.statuses(array), turn)
                     found += [status for status in statuses if status.key in wanted]
         except GreenApiError as error:
-            failure = _http.sealed(error)
+            failure = sealed(error)
         else:
             return sorted(found, key=_TIMESTAMP)
 

@@ -17,7 +17,7 @@ from greenapi_async._media import download as _media_http
 from greenapi_async._media import filetype as _media_type
 from greenapi_async._media import name as _media_name
 from greenapi_async._media import part as _part
-from greenapi_async.errors import MediaError, TransportError
+from greenapi_async.errors import DirectoryError, MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 
 Progress: TypeAlias = Callable[[int, int | None], None]
@@ -28,10 +28,6 @@ _MAY_HEAL: Final = frozenset({408, 425, 429})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _Value = TypeVar("_Value")
 _Arguments = TypeVarTuple("_Arguments")
-
-
-class DirectoryError(MediaError):
-    """The directory takes nothing: the disk is full, say."""
 
 
 async def save_media(

@@ -8,7 +8,7 @@ import attrs
 from greenapi_async._media import save as media
 from greenapi_async.cli.terminal import shown
 from greenapi_async.client import AsyncStatusesClient
-from greenapi_async.errors import MediaError, TransportError
+from greenapi_async.errors import DirectoryError, MediaError, TransportError
 from greenapi_async.models import MediaStatus, Status
 
 
@@ -46,7 +46,7 @@ class Saver:
 
         try:
             return await self.client.save_media(status, self.directory, allow_loopback=self.allow_loopback)
-        except media.DirectoryError:
+        except DirectoryError:
             raise
         except (MediaError, TransportError) as error:
             failure = error
