@@ -3,6 +3,7 @@
 import httpx
 
 from greenapi_async import AsyncStatusesClient, MemoryStore, Status
+from greenapi_async._api.refusals import array_in
 from greenapi_async._decoding import page as _page
 
 TOKEN = "0" * 50
@@ -11,19 +12,24 @@ SCOPE = "1101000000"
 
 async def decode(body: bytes) -> list[Status]:
     """Return all statuses of an answer."""
-    return await _page.read(body) or []
+    array = array_in(body)
+    return [] if array is None else await _page.read(array)
 
 
 async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
     """Return the statuses of an answer that the store does not know."""
-    page = await _page.scan(body)
-    return [] if page is None else await page.statuses(await store.unseen(SCOPE, page.keys))
+    array = array_in(body)
+    if array is None:
+        return []
+
+    page = await _page.scan(array)
+    return await page.statuses(await store.unseen(SCOPE, page.keys))
 
 
 async def keys(body: bytes) -> list[str]:
     """Return what the statuses of an answer are remembered by."""
-    page = await _page.scan(body)
-    return [] if page is None else page.keys
+    array = array_in(body)
+    return [] if array is None else (await _page.scan(array)).keys
 
 
 def client(

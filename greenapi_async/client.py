@@ -1,6 +1,5 @@
 """The client: wires the question, the decoder and the poller together."""
 
-import copy
 import inspect
 import math
 import os
@@ -13,14 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar, get_args
 
 import anyio
+import attrs
 
-from greenapi_async._api import instance as _http
+from greenapi_async._api.instance import Instance
 from greenapi_async._api.token import Secret
-from greenapi_async._decoding import page as _page
-from greenapi_async._polling import backoff as _backoff
+from greenapi_async._http.exchange import Http
+from greenapi_async._polling.backoff import delay
 from greenapi_async._polling.ladder import Ladder, Start
-from greenapi_async._polling.tick import Answer
-from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError, sealed
+from greenapi_async.errors import ConfigurationError, GreenApiError, sealed
 from greenapi_async.events import Event
 from greenapi_async.models import Status
 from greenapi_async.poller import Delivery, StatusPoller
@@ -72,16 +71,15 @@ class AsyncStatusesClient:
         token = _hidden(api_token_instance)
         del api_token_instance  # From here on no traceback with locals shows it.
 
-        self._endpoint = _checked_endpoint(id_instance, token, api_url)
-        self._timeout = _positive("timeout", timeout)
-        self._retries = _at_least(0, "retries", retries)
-        self._period = 0.0 if max_rate is None else 1.0 / _positive("max_rate", max_rate)
-        self._gate = _http.Gate(self._period)
-        self._clock = clock
-        self._closed = False
+        period = 0.0 if max_rate is None else 1.0 / _positive("max_rate", max_rate)
+        http = Http(
+            http_client, timeout=_positive("timeout", timeout), max_body=_at_least(1, "max_body", max_body)
+        )
+        self._instance = Instance(http, id_instance, token, api_url=api_url, period=period)
+        self._shared = _Shared(
+            http=http, timeout=timeout, retries=_at_least(0, "retries", retries), clock=clock
+        )
         self._is_first = True
-        self._stores: dict[Path, SQLiteStore] = {}
-        self._http = _http.Http(http_client, timeout=timeout, max_body=_at_least(1, "max_body", max_body))
 
     @classmethod
     def from_env(cls) -> Self:
@@ -112,12 +110,11 @@ class AsyncStatusesClient:
         token = _hidden(api_token_instance)
         del api_token_instance
 
-        client = copy.copy(self)
-        client._endpoint = _checked_endpoint(  # noqa: SLF001 - a copy of this very client.
-            id_instance, token, self._endpoint.api_url if api_url is None else api_url
+        client = self.__new__(type(self))
+        client._instance = self._instance.sibling(  # noqa: SLF001 - it is made here.
+            id_instance, token, api_url=self._instance.api_url if api_url is None else api_url
         )
-        client._gate = _http.Gate(self._period)  # noqa: SLF001
-        client._is_first = False  # noqa: SLF001
+        client._shared, client._is_first = self._shared, False  # noqa: SLF001
         return client
 
     async def fetch(self, minutes: int | None = None) -> list[Status]:
@@ -141,8 +138,7 @@ class AsyncStatusesClient:
         if minutes is not None:
             _at_least(1, "minutes", minutes)
 
-        _, statuses = await self._retrying(lambda: self._ask(minutes, _page.read))
-        return statuses or []
+        return await self._retrying(lambda: self._instance.statuses(minutes))
 
     def poll(
         self,
@@ -170,7 +166,7 @@ class AsyncStatusesClient:
             ConfigurationError: an argument is wrong; the message names it.
             ClientClosedError: the client is closed.
         """
-        self._check_open()
+        self._instance.check_open()
 
         if _positive("interval", interval) > _LONGEST_INTERVAL:
             raise ConfigurationError("interval must be at most 86400 seconds: a status is up for one day")
@@ -182,14 +178,12 @@ class AsyncStatusesClient:
             raise ConfigurationError("on_event must be a plain function of one argument, not an async one")
 
         return StatusPoller(
-            self._ask_for_page,
-            scope=self._endpoint.id_instance,
+            self._instance,
             store=self._opened(store),
             ladder=Ladder(interval=interval, start=_checked_start(start)),
             delivery=delivery,
             on_event=on_event,
-            clock=self._clock,
-            check_open=self._check_open,
+            clock=self._shared.clock,
         )
 
     async def save_media(
@@ -228,32 +222,26 @@ class AsyncStatusesClient:
             MediaError: there is nothing to download, it was refused, is not what it said, or cannot be written.
             TransportError: no whole answer came.
         """
-        from greenapi_async._media import save as media  # noqa: PLC0415 - a tenth of the import, for those who save.
+        from greenapi_async._media.save import save_media  # noqa: PLC0415 - a tenth of the import, for those who save.
 
         _at_least(1, "max_bytes", max_bytes)
         return await self._retrying(
-            lambda: media.save_media(
+            lambda: save_media(
                 status,
                 Path(directory),
                 progress=progress,
                 max_bytes=max_bytes,
                 allow_loopback=allow_loopback,
-                timeout=self._timeout,
+                timeout=self._shared.timeout,
             )
         )
 
     async def aclose(self) -> None:
         """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
-        self._closed = True
-        if not self._is_first:
-            return
-
-        with anyio.CancelScope(shield=True):
-            try:
-                await self._http.aclose()
-            finally:
-                for store in self._stores.values():
-                    await store.aclose()
+        self._instance.close()
+        if self._is_first:
+            with anyio.CancelScope(shield=True):
+                await self._shared.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -268,7 +256,7 @@ class AsyncStatusesClient:
 
     def __repr__(self) -> str:
         try:
-            return f"<AsyncStatusesClient of {self._endpoint.id_instance} at {self._endpoint.api_url}>"
+            return f"<AsyncStatusesClient of {self._instance.id_instance} at {self._instance.api_url}>"
         except AttributeError:  # A traceback with locals shows a client whose arguments were refused.
             return "<AsyncStatusesClient>"
 
@@ -278,7 +266,7 @@ class AsyncStatusesClient:
 
         if isinstance(store, str | os.PathLike):
             opened = SQLiteStore(store)
-            return self._stores.setdefault(opened.path, opened)
+            return self._shared.stores.setdefault(opened.path, opened)
 
         if hasattr(store, "record"):
             return store
@@ -289,58 +277,40 @@ class AsyncStatusesClient:
         """Try, and try again `retries` times where time can heal the failure."""
         failures = 0
         while True:
-            self._check_open()
+            self._instance.check_open()
             try:
                 return await attempt()
             except GreenApiError as error:
                 failure = sealed(error)
 
             failures += 1
-            wait = _backoff.delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
-            if not failure.retryable or failures > self._retries or wait > self._timeout:
+            wait = delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
+            if not failure.retryable or failures > self._shared.retries or wait > self._shared.timeout:
                 raise failure
 
             await anyio.sleep(wait)
 
-    def _check_open(self) -> None:
-        if self._closed or self._http.closed:
-            raise ClientClosedError("this client is closed: make a new one")
 
-    async def _ask_for_page(self, minutes: int | None) -> Answer:
-        answer, page = await self._ask(minutes, _page.scan)
-        return Answer(page=page, date=answer.date, cached=answer.cached, duration=answer.duration)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Shared:
+    """What the clients of one family have in common; the first of them closes it."""
 
-    async def _ask(
-        self, minutes: int | None, decode: Callable[[bytes], Awaitable[_T]]
-    ) -> tuple[_http.Answer, _T]:
-        """Ask once; the errors that leave here carry neither bodies nor objects of the HTTP library."""
-        self._check_open()
+    http: Http
+    timeout: float
+    retries: int
+    clock: Callable[[], float]
+    stores: dict[Path, SQLiteStore] = attrs.field(factory=dict)
+
+    async def aclose(self) -> None:
         try:
-            answer = await self._http.get(self._endpoint, self._gate, minutes)
-            return answer, await decode(answer.body)
-        except GreenApiError as error:
-            failure = sealed(error)
-
-        raise failure
+            await self.http.aclose()
+        finally:
+            for store in self.stores.values():
+                await store.aclose()
 
 
 def _hidden(token: object) -> Secret:
     return Secret(token if isinstance(token, str) else "")
-
-
-def _checked_endpoint(id_instance: object, token: Secret, api_url: object) -> _http.Endpoint:
-    digits = str(id_instance)
-    if isinstance(id_instance, bool) or not (digits.isascii() and digits.isdigit()):
-        raise ConfigurationError(
-            "id_instance must be digits, as the console shows it (GREEN_API_ID_INSTANCE)"
-        )
-
-    if not token.is_plausible:
-        raise ConfigurationError(
-            "api_token_instance must be a text without white space (GREEN_API_TOKEN_INSTANCE)"
-        )
-
-    return _http.Endpoint(api_url=_http.checked_api_url(api_url), id_instance=digits, token=token)
 
 
 def _checked_start(start: Start) -> Start:

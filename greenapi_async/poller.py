@@ -11,10 +11,11 @@ from typing import Literal, Self, TypeAlias
 import anyio
 import attrs
 
-from greenapi_async._polling import backoff as _backoff
+from greenapi_async._api.instance import Instance
 from greenapi_async._polling import ladder as _window
+from greenapi_async._polling.backoff import Backoff
 from greenapi_async._polling.journal import Journal
-from greenapi_async._polling.tick import Answer, Questioner, Tick
+from greenapi_async._polling.tick import Questioner, Tick
 from greenapi_async.errors import GreenApiError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
@@ -62,24 +63,23 @@ class StatusPoller:
 
     def __init__(
         self,
-        ask: Callable[[int], Awaitable[Answer]],
+        instance: Instance,
         *,
-        scope: str,
         store: Store,
         ladder: _window.Ladder,
         delivery: Delivery,
         on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
-        check_open: Callable[[], None] = lambda: None,
     ) -> None:
-        self._check_open = check_open
-        self._scope = scope
+        self._instance = instance
+        self._scope = instance.id_instance
         self._store = store
         self._interval = ladder.interval
         self._delivery = delivery
         self._clock = clock
-        self._journal = Journal(scope, clock, on_event)
-        self._questioner = Questioner(ask, ladder=ladder, clock=clock, journal=self._journal)
+        self._journal = Journal(self._scope, clock, on_event)
+        self._backoff = Backoff()
+        self._questioner = Questioner(instance, ladder=ladder, clock=clock, journal=self._journal)
 
         self._busy = False
         self._ended = False
@@ -160,7 +160,7 @@ class StatusPoller:
         if self._ended:
             raise RuntimeError("this poller's `async with` block has ended: make a new poller")
 
-        self._check_open()
+        self._instance.check_open()
         self._busy = True
         try:
             yield
@@ -234,24 +234,22 @@ class StatusPoller:
 
     def _wait_after(self, error: GreenApiError) -> float:
         """Return the seconds until the next try, or raise the error where there is none."""
-        succeeded = self._journal.succeeded
         self._journal.failed(error)
-
-        if _backoff.is_final(error, refusals=self._journal.refusals, succeeded=succeeded):
+        seconds = self._backoff.fail(error, random.random())  # noqa: S311 - spreads retries, guards nothing.
+        if seconds is None:
             raise error
 
-        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing.
-        seconds = _backoff.delay(error, self._journal.health.consecutive_failures, jitter)
         self._journal.waits(seconds)
         return seconds
 
     async def _poll(self) -> Batch:
-        self._check_open()
+        self._instance.check_open()
         kept = await self._store.load(self._scope)
         tick = await self._questioner.tick(kept)
         # Another process may have begun meanwhile, and what it does not know yet is new.
         begins = kept is None and await self._store.load(self._scope) is None
         new = await self._unseen(tick)
+        self._backoff.succeed()
         self._journal.polled(Polled(tick.plan.minutes, len(tick.keys), len(new), tick.answer.duration))
 
         if begins:
@@ -277,7 +275,7 @@ class StatusPoller:
 
     async def _begin(self, new: list[Status], tick: Tick) -> list[Status]:
         """Record what a first run does not yield, and where it began; return what it yields."""
-        ladder = self._questioner.ladder
+        ladder = tick.ladder
         wanted: list[Status] = []
         others: list[Status] = []
         for status in new:

@@ -12,7 +12,7 @@ from greenapi_async.simulator._server import serve
 def connect_in_memory(client, api, tasks):
     """Give a client the pool that it makes for itself, but with such a network below."""
     connect = connector(None, keepalive=300.0, network=_Network(api, tasks))
-    client._http._sender.pool = ConnectionPool(connect, most_idle=10)
+    client._shared.http._sender.pool = ConnectionPool(connect, most_idle=10)
 
 
 class _Network(httpcore.AsyncNetworkBackend):

@@ -1,4 +1,4 @@
-"""The shape of the package: imports point down, and a library is imported in one place."""
+"""The shape of the package: wings with walls between them, imports that point down, one home for each library."""
 
 import ast
 import re
@@ -14,68 +14,46 @@ import greenapi_async
 
 PACKAGE = Path(greenapi_async.__file__).parent
 
-# Top to bottom; a module may import what stands below it.
-ORDER = [
-    "__main__",
-    "cli",
-    "__init__",
-    "client",
-    "_media/save",
-    "poller",
-    "_polling/tick",
-    "_polling/journal",
-    "events",
-    "stores",
-    "_polling/ladder",
-    "_polling/backoff",
-    "_decoding/page",
-    "_media/download",
-    "_api/instance",
-    "_http/transport",
-    "_http/pool",
-    "_http/network",
-    "_http/address",
-    "_media/name",
-    "_media/filetype",
-    "_media/part",
-    "_http/body",
-    "_api/refusals",
-    "_api/token",
-    "_turn",
-    "_decoding/statuses",
-    "_decoding/converter",
-    "_decoding/typed",
-    "_api",
-    "_http",
-    "_decoding",
-    "_polling",
-    "_media",
-    "models",
-    "errors",
-    "simulator",
+# Top to bottom; a place may import from its own floor's wing and from the floors below, never from beside.
+FLOORS = [
+    {"__main__"},
+    {"cli"},
+    {"__init__"},
+    {"client"},
+    {"poller"},
+    {"_polling"},
+    {"_api", "_media"},
+    {"_http", "_decoding", "stores"},
+    {"events"},
+    {"models"},
+    {"errors", "_turn"},
 ]
-WINGS = [
-    f"greenapi_async.{place}"
-    for place in ORDER
-    if place in {each.split("/")[0] for each in ORDER if "/" in each}
-]
+WINGS = {"_polling", "_api", "_media", "_decoding", "_http", "cli", "stores", "simulator"}
+ONLY_FROM = {"simulator": {"cli", "simulator"}}
+NEVER = {("_polling", "_http")}  # What to request next does not depend on how it is sent.
+
+# Inside a wing, top to bottom.
+INSIDE = {
+    "_polling": ["tick", "journal", "ladder", "backoff"],
+    "_api": ["instance", "refusals", "token"],
+    "_media": ["save", "download", "part", "name", "filetype"],
+    "_decoding": ["page", "statuses", "converter", "typed"],
+    "_http": ["exchange", "transport", "pool", "network", "proxy", "body", "failures", "address"],
+}
+
 HOMES = {
-    "httpx": {"_api/instance", "_media/download", "_http/pool", "_http/transport"},
-    "httpcore": {
-        "_media/download",
-        "_http/network",
-        "_http/pool",
-    },  # A download's connections are guarded one level below the pool.
-    "cattrs": {"_decoding/converter"},
-    "msgspec": {"_decoding/typed"},
-    "json": {"_decoding/statuses", "cli", "simulator"},
+    "httpx": {"_http", "_api/token", "_media/download"},
+    "httpcore": {"_http"},
+    "cattrs": {"_decoding"},
+    "msgspec": {"_decoding"},
+    "json": {"_decoding", "cli", "simulator"},
     "h11": {"simulator"},
     "hypothesis": {"stores"},
     "argparse": {"cli"},
     "sqlite3": {"stores"},
     "threading": {"stores"},
-    "ssl": {"_api/instance", "_http/network", "_http/transport"},
-    "zlib": {"_http/body", "simulator"},
+    "ssl": {"_http"},
+    "zlib": {"_http", "simulator"},
     "random": {"client", "poller", "simulator"},
     "time": {"client", "_turn", "simulator"},
     "asyncio": set(),
@@ -83,18 +61,82 @@ HOMES = {
 }
 
 
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield _place(path.relative_to(PACKAGE).as_posix()), ast.parse(path.read_text(encoding="utf-8"))
+def sources():
+    """Return the package: the text of each module by its path."""
+    return {
+        path.relative_to(PACKAGE).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
-def _place(path):
-    """Return `wing/module` for a module of a private wing, else what stands at the package's top."""
-    module = path.removesuffix(".py").removesuffix("/__init__")
-    return module if module in ORDER else module.split("/")[0]
+def breaches(modules):
+    """Return what is wrong with a package, a line for each import that goes through a wall."""
+    return [
+        f"{module}: {wrong}"
+        for module, source in modules.items()
+        for name in _imports(ast.parse(source))
+        for wrong in [_wrong(module, name, modules)]
+        if wrong
+    ]
 
 
-def imports(tree):
+def _wrong(module, name, modules):
+    library, *path = name.split(".")
+    if library != "greenapi_async":
+        homes = HOMES.get(library)
+        return (
+            f"{library} has another home"
+            if homes is not None and not {module, _place(module)} & homes
+            else ""
+        )
+
+    imported = _module_of(path, modules)
+    if imported == module:
+        return ""
+
+    here, there = _place(module), _place(imported)
+    if here == there:
+        return _climbs_inside(here, module, imported)
+
+    if there == "simulator" or here == "simulator":
+        allowed = here in ONLY_FROM.get(there, set())
+        return "" if allowed else f"only {sorted(ONLY_FROM['simulator'])} know the simulator"
+
+    if _floor(there) <= _floor(here) or (here, there) in NEVER:
+        return f"there is a wall before {imported}"
+
+    return ""
+
+
+def _module_of(path, modules):
+    """Return the module that a dotted name is of; what is no module's is the package's own."""
+    for length in range(len(path), 0, -1):
+        for end in ("", "/__init__"):
+            if (module := "/".join(path[:length]) + end) in modules:
+                return module
+
+    return "__init__"
+
+
+def _climbs_inside(wing, module, imported):
+    order = INSIDE.get(wing)
+    if order is None or "__init__" in module + imported:
+        return ""
+
+    above, below = (each.partition("/")[2] for each in (module, imported))
+    return "" if order.index(above) < order.index(below) else f"{imported} stands above it"
+
+
+def _place(module):
+    """Return the wing that a module is in, or what stands at the package's top."""
+    return module.partition("/")[0]
+
+
+def _floor(place):
+    return next(number for number, places in enumerate(FLOORS) if place in places)
+
+
+def _imports(tree):
     """Yield the dotted names that run when the module does; annotations import under TYPE_CHECKING."""
     guarded = {id(node) for guard in ast.walk(tree) if _is_typing_guard(guard) for node in ast.walk(guard)}
     for node in ast.walk(tree):
@@ -104,40 +146,77 @@ def imports(tree):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names if node.module in WINGS else [node.module, *names]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _is_typing_guard(node):
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+def test_no_import_goes_through_a_wall():
+    """Decisions stand below, acting above; the token's wing and the media hosts' know nothing of each other."""
+    assert breaches(sources()) == []
+
+
 @pytest.mark.parametrize(
-    ("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
+    ("module", "line"),
+    [
+        ("_http/pool", "from greenapi_async._api.token import Secret"),
+        ("_http/pool", "from greenapi_async._http.exchange import Http"),
+        ("_http/body", "from greenapi_async._decoding import page"),
+        ("_http/body", "from greenapi_async import client"),
+        ("_http/body", "from greenapi_async import AsyncStatusesClient"),
+        ("_decoding/page", "from greenapi_async._http.failures import printable"),
+        ("_decoding/page", "import httpx"),
+        ("_api/instance", "from greenapi_async._media.save import save_media"),
+        ("_api/instance", "import httpx"),
+        ("_api/refusals", "import cattrs"),
+        ("_api/refusals", "import httpcore"),
+        ("_media/save", "from greenapi_async._api.token import Secret"),
+        ("_media/download", "def late():\n    import httpcore"),
+        ("_polling/tick", "from greenapi_async._http.exchange import Http"),
+        ("_polling/tick", "from greenapi_async import poller"),
+        ("_polling/ladder", "from greenapi_async._polling.tick import Tick"),
+        ("poller", "import greenapi_async.client"),
+        ("stores/base", "from greenapi_async._decoding.statuses import dumps"),
+        ("models", "from greenapi_async.events import Health"),
+        ("client", "from greenapi_async.simulator import Simulator"),
+        ("client", "import msgspec"),
+        ("simulator/faults", "from greenapi_async.models import Status"),
+        ("client", "import asyncio"),
+    ],
 )
-def test_imports_point_down(module, tree):
-    """Decisions stand below, acting above; nothing below knows what stands above."""
-    own = {
-        _place("/".join(name.split(".")[1:])) for name in imports(tree) if name.startswith("greenapi_async.")
+def test_a_breach_of_a_wall_is_caught(module, line):
+    """A wall that lets something through is none."""
+    modules = sources()
+    modules[module] += f"\n{line}\n"
+
+    assert [breach.partition(":")[0] for breach in breaches(modules)] == [module]
+
+
+def test_the_architecture_is_to_be_seen():
+    """What `ls` shows is the house, and each wing begins with one sentence about itself."""
+    files = {path.name for path in PACKAGE.glob("*.py")}
+    wings = {path.parent.name: path.read_text("utf-8") for path in PACKAGE.glob("*/__init__.py")}
+
+    assert files == {
+        *("__init__.py", "__main__.py", "client.py", "poller.py"),
+        *("models.py", "errors.py", "events.py", "_turn.py"),
     }
-    below = ORDER[ORDER.index(module) :]
-
-    assert {name for name in own if name in ORDER} <= set(below)
-
-
-@pytest.mark.parametrize("library", HOMES)
-def test_library_has_one_home(library):
-    """Whoever wants to replace a library finds it in one place."""
-    users = {
-        module for module, tree in modules() if library in {name.split(".")[0] for name in imports(tree)}
-    }
-
-    assert users <= HOMES[library]
+    assert wings.keys() == WINGS
+    for name, source in wings.items():
+        tree = ast.parse(source)
+        first = ast.get_docstring(tree).splitlines()[0]
+        assert first.endswith(".")
+        assert name in {"cli", "stores", "simulator"} or len(tree.body) == 1
 
 
-def test_every_module_stands_in_the_order():
+@pytest.mark.parametrize("wing", INSIDE)
+def test_every_module_stands_in_the_order(wing):
     """A new module has to be given its place."""
-    assert {module for module, _ in modules()} == set(ORDER)
+    modules = {path.stem for path in (PACKAGE / wing).glob("*.py")}
+
+    assert modules - {"__init__"} == set(INSIDE[wing])
 
 
 def test_all_is_complete_and_sorted():
@@ -148,10 +227,23 @@ def test_all_is_complete_and_sorted():
         defined = {
             key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
         }
-        public = {
-            name for name in defined if not name.startswith(("_", "Base", "Media", "deletion", "sealed"))
-        }
+        internal = ("_", "Base", "Media", "deletion", "sealed")
+        public = {name for name in defined if not name.startswith(internal)}
         assert public <= set(greenapi_async.__all__)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("errors", "models", "events", "stores", "stores.conformance", "simulator", "simulator.faults"),
+        *("client.AsyncStatusesClient", "poller.StatusPoller", "cli.main"),
+    ],
+)
+def test_what_others_import_stays_importable(name):
+    """Pickles name these modules, and programs import them."""
+    script = f"import pkgutil; pkgutil.resolve_name('greenapi_async.{name}')"
+
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
 @pytest.mark.skipif(ANYIO < (4, 12), reason="anyio brought sniffio until 4.12")
@@ -189,7 +281,7 @@ def test_import_starts_nothing_and_loads_little():
     assert not {
         "greenapi_async.cli",
         "greenapi_async.simulator",
-        "greenapi_async._media.save",
+        "greenapi_async._media",
         "hypothesis",
         "argparse",
         "sqlite3",

@@ -24,7 +24,7 @@ PLACES = 20
 @pytest.mark.parametrize(("anyio_backend", "requests"), [("asyncio", 10_000), ("trio", 3_000)])
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
     """After 10,000 requests of which a third is cancelled at random moments, every place is free again."""
-    monkeypatch.setattr("greenapi_async._api.instance.MOST_AT_ONCE", PLACES)
+    monkeypatch.setattr("greenapi_async._http.exchange.MOST_AT_ONCE", PLACES)
     dice = random.Random(7)
     answered, cancelled = [], []
 
@@ -49,15 +49,15 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
         gc.collect()
         await anyio.wait_all_tasks_blocked()
-        places = client._http.places
-        kept = [each for idle in client._http._sender.pool._idle.values() for each in idle]
+        http = client._shared.http
+        kept = [each for idle in http._sender.pool._idle.values() for each in idle]
         idle = sum(each.is_idle() for each in kept)
         connections = api.connections
         answer = await client.fetch()
 
     assert len(answered) + len(cancelled) == requests
     assert len(cancelled) > requests / 3
-    assert (places.value, places.statistics().tasks_waiting) == (PLACES, 0)
+    assert (http.slots.value, http.slots.statistics().tasks_waiting) == (PLACES, 0)
     assert len(kept) == idle <= PLACES
     assert connections == len(kept) or ANYIO < (4, 16)
     assert answer == []

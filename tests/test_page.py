@@ -56,7 +56,7 @@ def slowly(body):
         return None
 
     if not isinstance(value, list):
-        raise _refusals.no_array(value)
+        _refusals.array_in(body)
 
     statuses = [from_dict(element) for element in value]
     return [status.key for status in statuses], sorted(statuses, key=lambda status: status.timestamp)
@@ -64,13 +64,13 @@ def slowly(body):
 
 async def fast(body):
     """Return the keys and statuses of a body as the poller and `fetch` get them."""
-    page = await _page.scan(body)
-    if page is None:
-        assert await _page.read(body) is None
+    array = _refusals.array_in(body)
+    if array is None:
         return None
 
+    page = await _page.scan(array)
     statuses = await page.statuses(set(page.keys))
-    assert shown(statuses) == shown(await _page.read(body))
+    assert shown(statuses) == shown(await _page.read(array))
     few = set(page.keys[::3])
     assert shown(await page.statuses(few)) == shown(status for status in statuses if status.key in few)
     return page.keys, statuses

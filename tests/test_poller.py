@@ -27,8 +27,8 @@ from greenapi_async import (
     TextStatus,
     TransportError,
 )
+from greenapi_async._api.instance import Answer
 from greenapi_async._polling.ladder import Ladder
-from greenapi_async._polling.tick import Answer
 from greenapi_async.poller import StatusPoller
 
 NOW = 1_800_000_000.0
@@ -36,14 +36,19 @@ DAY = 86_400.0
 
 
 class FakeApi:
-    """Gives the next of its answers to every question; the last one stays. Errors are raised."""
+    """An instance that gives the next of its answers to every question; the last one stays. Errors are raised."""
+
+    id_instance = "1101000001"
 
     def __init__(self, *answers):
         self.answers = deque(answers)
         self.minutes = []
         self.asked_at = []
 
-    async def ask(self, minutes):
+    def check_open(self):
+        """Nobody closes it."""
+
+    async def page(self, minutes):
         self.minutes.append(minutes)
         self.asked_at.append(anyio.current_time())
         await anyio.lowlevel.checkpoint()
@@ -80,8 +85,7 @@ def poller_of(
     api, *, store=None, start=None, delivery="at-least-once", on_event=None, clock=lambda: NOW, interval=60.0
 ):
     return StatusPoller(
-        api.ask,
-        scope="1101000001",
+        api,
         store=MemoryStore() if store is None else store,
         ladder=Ladder(interval=interval, start=start),
         delivery=delivery,
@@ -617,13 +621,13 @@ class TestFailures:
         posted = text("x", age=-30 * 60)
 
         class DownForTwoHours(FakeApi):
-            async def ask(self, minutes):
+            async def page(self, minutes):
                 now = NOW + anyio.current_time()
                 if now < NOW + 7200:
                     self.answers = deque([answer(date=now, cached=True) if trouble == "cached" else trouble])
                 else:
                     self.answers = deque([answer(statuses=[text("old", age=3600), posted], date=now)])
-                return await super().ask(minutes)
+                return await super().page(minutes)
 
         async def main():
             poller = poller_of(DownForTwoHours(), start=start, clock=lambda: NOW + anyio.current_time())
@@ -635,11 +639,11 @@ class TestFailures:
         """A machine without a clock of its own gets the time late; a month of statuses is not new by that."""
 
         class Api(FakeApi):
-            async def ask(self, minutes):
+            async def page(self, minutes):
                 now = NOW + anyio.current_time()
                 months_old = text("old", age=20 * DAY)
                 self.answers = deque([answer(statuses=[months_old] * (minutes > 19 * 1440), date=now)])
-                return await super().ask(minutes)
+                return await super().page(minutes)
 
         async def main():
             api = Api()
@@ -663,14 +667,14 @@ class TestFailures:
         async def main():
             api = FakeApi()
 
-            async def ask(minutes):
+            async def page(minutes):
                 api.minutes.append(minutes)
                 await anyio.sleep(seconds)
                 return Answer(
                     page=FakePage([]), date=int(NOW + anyio.current_time()), cached=False, duration=seconds
                 )
 
-            api.ask = ask
+            api.page = page
             poller = poller_of(api, clock=lambda: NOW + anyio.current_time())
             with anyio.move_on_after(6 * 3600):
                 await anext(poller)
@@ -793,11 +797,11 @@ async def test_two_that_begin_at_once_lose_nothing_between_them():
     api = FakeApi(answer("x"))
     late = poller_of(api, store=store, start="now")
 
-    async def ask(minutes):
+    async def page(minutes):
         await early.poll_once()
-        return await FakeApi.ask(api, minutes)
+        return await FakeApi.page(api, minutes)
 
-    late._questioner._ask = ask
+    api.page = page
     batch = await late.poll_once()
 
     assert [status.id_message for status in batch.statuses] == ["x"]

@@ -95,7 +95,7 @@ async def test_idle_connections_leave_files_for_others(most_files, kept, monkeyp
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, resource.RLIM_INFINITY))
 
     async with AsyncStatusesClient("1", "secret") as client:
-        assert client._http._sender.pool._most_idle == kept
+        assert client._shared.http._sender.pool._most_idle == kept
 
 
 async def test_expired_connections_are_closed():
@@ -347,7 +347,7 @@ async def test_proxy_of_the_environment_is_used(variable, monkeypatch):
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
 
     async with AsyncStatusesClient("1", "secret") as client:
-        mounts = client._http._sender.client._mounts.values()
+        mounts = client._shared.http._sender.client._mounts.values()
 
         assert any("HTTPProxy" in type(mount._pool).__name__ for mount in mounts if mount)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from greenapi_async import errors
 from greenapi_async._api import refusals as _refusals
+from greenapi_async._http import failures
 
 NGINX = (
     b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<hr>nginx\r\n</body>\r\n</html>\r\n"
@@ -363,7 +364,7 @@ def test_the_words_on_the_quota_and_the_host_are_cut_as_well():
 )
 def test_control_and_bidi_characters_are_gone(text, printable):
     """A message is one line in a log, and cannot rewrite a terminal."""
-    assert _refusals.printable(text) == printable
+    assert failures.printable(text) == printable
 
 
 @given(
@@ -402,8 +403,10 @@ def test_whatever_a_refusal_brings_the_error_is_one_printable_line(http_code, he
 )
 def test_an_object_in_place_of_the_array_has_its_error(value, error, attributes):
     """What is none of the known reasons is a DecodeError, whose message tells the reason."""
-    refusal = _refusals.no_array(value)
+    with pytest.raises(errors.GreenApiError) as caught:
+        _refusals.array_in(json.dumps(value).encode())
 
+    refusal = caught.value
     assert type(refusal) is error
     assert {name: getattr(refusal, name) for name in attributes} == attributes
     if error is errors.InstanceNotReadyError:
@@ -411,7 +414,8 @@ def test_an_object_in_place_of_the_array_has_its_error(value, error, attributes)
 
 
 def test_the_reason_is_told_cut_and_printable():
-    refusal = _refusals.no_array({"reason": "out\r\nof luck" + "k" * 9999})
+    with pytest.raises(errors.DecodeError) as caught:
+        _refusals.array_in(json.dumps({"reason": "out\r\nof luck" + "k" * 9999}).encode())
 
-    assert 'it says "out of luckkk' in refusal.message
-    assert len(refusal.message) < MOST + 100
+    assert 'it says "out of luckkk' in caught.value.message
+    assert len(caught.value.message) < MOST + 100

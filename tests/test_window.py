@@ -315,22 +315,22 @@ def _every_answer_moves_all_marks(monkeypatch):
 
 
 def _silence_is_an_answer(monkeypatch):
-    ask = World.ask
+    page = World.page
 
     async def ask_loudly(world, minutes):
-        answer = await ask(world, minutes)
+        answer = await page(world, minutes)
         return attrs.evolve(answer, page=answer.page or FakePage([]))
 
-    monkeypatch.setattr(World, "ask", ask_loudly)
+    monkeypatch.setattr(World, "page", ask_loudly)
 
 
 def _cached_is_fresh(monkeypatch):
-    ask = World.ask
+    page = World.page
 
     async def ask_fresh(world, minutes):
-        return attrs.evolve(await ask(world, minutes), cached=False)
+        return attrs.evolve(await page(world, minutes), cached=False)
 
-    monkeypatch.setattr(World, "ask", ask_fresh)
+    monkeypatch.setattr(World, "page", ask_fresh)
 
 
 def _deeper_rungs_when_they_are_overdue(monkeypatch):

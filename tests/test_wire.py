@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenapi_async import from_dict, to_dict
+from greenapi_async._api.refusals import array_in
 from greenapi_async._decoding import page as _page
 from greenapi_async._decoding import statuses as _wire
 from greenapi_async.errors import DecodeError
@@ -58,7 +59,8 @@ def item(type_message="imageMessage", **fields):
 
 def read(body):
     """Return the statuses of a body, as `fetch` does."""
-    return trio.run(_page.read, body)
+    array = array_in(body)
+    return None if array is None else trio.run(_page.read, array)
 
 
 def snake(name):

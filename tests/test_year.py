@@ -10,8 +10,8 @@ import pytest
 from world import FakePage
 
 from greenapi_async import MemoryStore, SQLiteStore, TextStatus, TransportError
+from greenapi_async._api.instance import Answer
 from greenapi_async._polling.ladder import Ladder
-from greenapi_async._polling.tick import Answer
 from greenapi_async.poller import StatusPoller
 
 HOUR = 3600.0
@@ -23,6 +23,8 @@ A_DAY = 12
 
 class Year:
     """A server, its outages, and a consumer that is restarted now and then, sometimes in the middle."""
+
+    id_instance = "1"
 
     def __init__(self, store_of):
         self.dice = random.Random(365)
@@ -60,7 +62,10 @@ class Year:
         times = [arrival.at for arrival in self.arrivals]
         return max(sum(start <= at <= start + days * DAY for at in times) for start in times[::A_DAY])
 
-    async def _ask(self, minutes):
+    def check_open(self):
+        """Nobody closes it."""
+
+    async def page(self, minutes):
         if any(began <= self.now < began + length for began, length in self.outages):
             raise TransportError("an outage")
 
@@ -74,8 +79,7 @@ class Year:
 
     def _poller(self):
         return StatusPoller(
-            self._ask,
-            scope="1",
+            self,
             store=self.store_of(),
             ladder=Ladder(interval=INTERVAL),
             delivery="at-least-once",

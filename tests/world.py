@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 from greenapi_async import MemoryStore, TextStatus, TransportError
+from greenapi_async._api.instance import Answer
 from greenapi_async._polling import ladder as _window
 from greenapi_async._polling.ladder import Ladder
-from greenapi_async._polling.tick import Answer
 from greenapi_async.poller import StatusPoller
 
 MINUTE = 60
@@ -88,7 +88,9 @@ class FakePage:
 
 
 class World:
-    """Plays a history to a poller and keeps what the consumer saw."""
+    """Plays a history to a poller, whose instance it is, and keeps what the consumer saw."""
+
+    id_instance = "1"
 
     def __init__(self, history, store):
         self.history = history
@@ -113,7 +115,10 @@ class World:
         now = self.now()
         return now + sum(step.for_ for step in self.history.wall_steps if now >= EPOCH + step.at)
 
-    async def ask(self, minutes):
+    def check_open(self):
+        """Nobody closes it."""
+
+    async def page(self, minutes):
         """Answer as the server would."""
         number = next(self._asked)
         self.minutes.append(minutes)
@@ -151,8 +156,7 @@ class World:
     async def _consume(self):
         ladder = Ladder(interval=self.history.interval)
         poller = StatusPoller(
-            self.ask,
-            scope="1",
+            self,
             store=self.store,
             ladder=ladder,
             delivery="at-least-once",

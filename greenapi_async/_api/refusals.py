@@ -1,10 +1,10 @@
-"""What an answer that refuses means: HTTP code, headers and body in, our error out. Pure."""
+"""What a response means that brings no array: HTTP code, headers and body in, our error out. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from greenapi_async._decoding import statuses as _wire
+from greenapi_async._decoding.statuses import loads_object, parse
+from greenapi_async._http.failures import host_in, printable
 from greenapi_async.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -20,7 +20,6 @@ from greenapi_async.errors import (
     UnexpectedRedirectError,
 )
 
-_LONGEST = 512
 _SILENT = "the API did not say why"
 _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
     401: (AuthenticationError, "the API does not know this token: check GREEN_API_TOKEN_INSTANCE"),
@@ -51,7 +50,7 @@ def refusal(http_code: int, headers: Mapping[str, str], body: bytes) -> Response
         )
 
     if http_code == 466:
-        return _quota(_wire.loads_object(body.decode(errors="replace")))
+        return _quota(loads_object(body.decode(errors="replace")))
 
     if 300 <= http_code < 400:
         return _redirect(http_code, headers.get("location"))
@@ -62,8 +61,30 @@ def refusal(http_code: int, headers: Mapping[str, str], body: bytes) -> Response
     return ServerError(said or _SILENT, http_code=http_code)
 
 
-def no_array(value: Any) -> GreenApiError:
-    """Return the error for a 200 that carries JSON, but not the array of statuses."""
+def array_in(body: bytes) -> bytes | None:
+    """Return the JSON array that a 200 brings, or None where it says nothing: it is empty or `null`.
+
+    An array comes without what may stand around it; whether it is one to its end is for the decoder to find out.
+
+    Raises:
+        DecodeError: the body is no JSON, or something else than an array.
+        InstanceNotReadyError: it says so.
+    """
+    trimmed = body.strip()
+    if trimmed.startswith(b"[") and trimmed.endswith(b"]"):
+        return trimmed
+
+    value = parse(body)
+    if value is None:
+        return None
+
+    if not isinstance(value, list):
+        raise _no_array(value)
+
+    return body.decode("utf-8-sig", errors="replace").strip().encode()
+
+
+def _no_array(value: Any) -> GreenApiError:
     reason = value.get("reason") or value.get("message") if isinstance(value, dict) else None
     said = printable(str(reason or ""))
 
@@ -72,29 +93,13 @@ def no_array(value: Any) -> GreenApiError:
     )
 
 
-def printable(text: str) -> str:
-    """Return a stranger's text on one line, cut at 512 bytes, without control or bidi characters."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(line.encode(errors="replace")[:_LONGEST].decode(errors="ignore").split())
-
-
-def host_in(location: str | None) -> str | None:
-    """Return the host that a Location header names, and nothing else of it."""
-    try:
-        host = urlsplit(location or "").hostname
-    except ValueError:
-        host = None
-
-    return printable(host or "") or None
-
-
 def _said(body: bytes) -> str:
     """Return what a refusal says in words; a web page says nothing."""
     text = body.decode(errors="replace").strip()
     if text.startswith("<"):
         return ""
 
-    said = _wire.loads_object(text)
+    said = loads_object(text)
     return printable(str(said.get("message") or said.get("reason") or text))
 
 

@@ -1,5 +1,6 @@
 """The token: held so that it does not print, found in what others say, kept out of their logs."""
 
+import functools
 import logging
 import re
 from collections.abc import Iterator
@@ -8,8 +9,13 @@ from contextvars import ContextVar
 from typing import Final, NoReturn
 from urllib.parse import quote
 
+import httpx
+
+from greenapi_async._turn import Turn
+
 MASK: Final = "***"
 _DISTINCTIVE = 16
+_LARGE = 1024 * 1024
 _TALKATIVE_LOGGERS = [
     logging.getLogger(name)
     for name in (
@@ -96,8 +102,39 @@ def _redact_record(record: logging.LogRecord) -> bool:
     secret = _on_the_wire.get(None)
     if secret is not None:
         said = record.getMessage()
-        redacted = secret.redact_text(said)
-        if redacted != said:
-            record.msg, record.args = redacted, ()
+        cleaned = secret.redact_text(said)
+        if cleaned != said:
+            record.msg, record.args = cleaned, ()
 
     return True
+
+
+_parsed = functools.lru_cache(maxsize=1024)(httpx.URL)  # Most questions are asked again, minute by minute.
+
+
+class MaskedURL(httpx.URL):
+    """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
+
+    httpx logs every URL at INFO, and the token stands in its path.
+    """
+
+    def __init__(self, url: str, token: Secret) -> None:
+        super().__init__(_parsed(url))
+        self._token = token
+
+    @property
+    def raw_path(self) -> bytes:
+        before, _, after = super().raw_path.rpartition(MASK.encode())
+        return before + quote(self._token.reveal(), safe="").encode() + after
+
+
+async def redacted(body: bytes, token: Secret) -> bytes:
+    """Return the body without the token, after looking for it slice by slice."""
+    turn = Turn()
+    for start in range(0, len(body), _LARGE):
+        if token.occurs(body, start, start + _LARGE):
+            return token.redact(body)
+
+        await turn.pause()
+
+    return body

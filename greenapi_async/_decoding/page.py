@@ -6,7 +6,6 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final, TypeVar
 
-from greenapi_async._api import refusals as _refusals
 from greenapi_async._decoding import statuses as _wire
 from greenapi_async._turn import Turn
 from greenapi_async.errors import DecodeError, GreenApiError, sealed
@@ -61,38 +60,26 @@ class Page:
         raise failure
 
 
-async def scan(body: bytes) -> Page | None:
-    """Return the page that a body holds, or None where it says nothing.
+async def scan(array: bytes) -> Page:
+    """Return the page that a JSON array holds.
 
     Raises:
-        DecodeError: the body is no JSON array, or holds more items than any account has statuses.
-        InstanceNotReadyError: it says so.
+        DecodeError: it is no JSON, or holds more items than any account has statuses.
     """
-    trimmed = _trimmed(body)
-    if trimmed is None:
-        return None
-
     turn = Turn()
-    page = Page(trimmed)
-    for start, stop, keys in _decoded(trimmed, _wire.keys):
+    page = Page(array)
+    for start, stop, keys in _decoded(array, _wire.keys):
         page.add(start, stop, await _taken(keys, turn))
         _wire.check_count(len(page.keys))
 
     return page
 
 
-async def read(body: bytes) -> list[Status] | None:
-    """Return all statuses that a body holds, oldest first, or None where it says nothing.
-
-    Raises what `scan` raises.
-    """
-    trimmed = _trimmed(body)
-    if trimmed is None:
-        return None
-
+async def read(array: bytes) -> list[Status]:
+    """Return all statuses that a JSON array holds, oldest first; raises what `scan` raises."""
     turn = Turn()
     found: list[Status] = []
-    for _, _, statuses in _decoded(trimmed, _wire.statuses):
+    for _, _, statuses in _decoded(array, _wire.statuses):
         found += await _taken(statuses, turn)
         _wire.check_count(len(found))
 
@@ -110,22 +97,6 @@ async def _taken(values: Iterator[_T], turn: Turn) -> list[_T]:
         await turn.pause()
 
     return taken
-
-
-def _trimmed(body: bytes) -> bytes | None:
-    """Return an array without what may stand around it, or None where the body says nothing."""
-    trimmed = body.strip()
-    if trimmed.startswith(b"[") and trimmed.endswith(b"]"):
-        return trimmed
-
-    value = _wire.parse(body)
-    if value is None:
-        return None
-
-    if not isinstance(value, list):
-        raise _refusals.no_array(value)
-
-    return body.decode("utf-8-sig", errors="replace").strip().encode()
 
 
 def _decoded(body: bytes, decode: Callable[[bytes], _T]) -> Iterator[tuple[int, int, _T]]:

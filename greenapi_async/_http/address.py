@@ -1,10 +1,14 @@
-"""Which IP addresses a download may come from. Pure."""
+"""URLs and IP addresses: whether there can be such a host, and what kind of address it is. Pure."""
 
 import ipaddress
+from contextlib import suppress
 from typing import TypeAlias
+
+import httpx
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_LAST_PORT = 65_535
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -22,10 +26,10 @@ def is_public(text: str) -> bool:
     return address is not None and address.is_global and address in _UNICAST and address not in _DOCUMENTATION
 
 
-def is_loopback(text: str) -> bool:
-    """Tell whether it is an address of this very machine's loopback, an IPv4-mapped one too."""
-    address = _address(text)
-    return address is not None and address.is_loopback
+def is_loopback(host: str) -> bool:
+    """Return whether it is this very machine: `localhost`, or an address of its loopback, an IPv4-mapped one too."""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def _address(text: str) -> _Address | None:
@@ -42,3 +46,13 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
 
     return address.ipv4_mapped or address.sixtofour
+
+
+def parsed_url(text: str) -> httpx.URL | None:
+    """Return the URL, or None where it names no host or no port that there can be."""
+    with suppress(httpx.InvalidURL, UnicodeError):  # httpx decodes a host's name only when asked for it.
+        url = httpx.URL(text)
+        if url.host and (url.port or 0) <= _LAST_PORT:
+            return url
+
+    return None

@@ -1,17 +1,24 @@
-"""One answer's bytes, bounded on the wire and again when unpacked. Pure: it is fed, it does not read."""
+"""A response's bytes, bounded on the wire and again when unpacked."""
 
 import zlib
 from collections.abc import Iterator
+from typing import cast
 
+import httpx
+
+from greenapi_async._http.failures import abandon
+from greenapi_async._turn import Turn
 from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
 _GZIP = 16 + zlib.MAX_WBITS
 _STEP = 256 * 1024
+_LARGE = 1024 * 1024
+_LONGEST_REFUSAL = 65_536
 _TINY = 4096  # Objects of a few bytes take ten times as much memory as the bytes.
 
 
 class Body:
-    """Collects the chunks of a body; together they never grow beyond `limit` bytes.
+    """Collects the chunks of a body; together they never grow beyond `limit` bytes. It is fed, it does not read.
 
     Attributes:
         chunks: what has come so far, unpacked, in pieces of any size.
@@ -81,3 +88,45 @@ class Body:
 
         if len(unpacked) > len(fitting):
             raise BodyTooLargeError(self._limit)
+
+
+async def whole_body(response: httpx.Response, limit: int) -> bytes:
+    """Return the body of a response that is read as a stream; raises what `Body` and the stream raise."""
+    # A mock transport's answer comes read and unpacked.
+    packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+    body = Body(packed.lower(), limit)
+    await _feed(body, response)
+    if limit - body.room < _LARGE or len(body.chunks) == 1:  # Of a single one no copy is made.
+        return b"".join(body.chunks)
+
+    import anyio.to_thread  # noqa: PLC0415 - most answers are small, and most clients need no threads.
+
+    # Joining so much lets go of the GIL: the event loop goes on meanwhile.
+    return await anyio.to_thread.run_sync(b"".join, body.chunks)
+
+
+async def refusal_body(response: httpx.Response) -> bytes:
+    """Return what a refusal says, or nothing where it cannot be read whole: half a token is not redacted."""
+    try:
+        return await whole_body(response, _LONGEST_REFUSAL)
+    except Exception:  # noqa: BLE001 - be it httpx's, httpcore's or ours: the code alone refuses.
+        return b""
+
+
+async def _feed(body: Body, response: httpx.Response) -> None:
+    turn = Turn()
+    if response.is_stream_consumed:
+        for _ in body.feed(response.content):
+            await turn.pause()
+        return
+
+    chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
+    try:
+        async for chunk in chunks:
+            for _ in body.feed(chunk):
+                await turn.pause()
+    except BaseException:
+        await abandon(chunks)
+        raise
+
+    body.finish()

@@ -51,6 +51,38 @@ class Network(httpcore.AsyncNetworkBackend):
             return _Stream(await anyio.connect_tcp(host, port, local_host=local_address))
 
 
+class Guard(Network):
+    """Makes connections, and closes those that lead elsewhere before a byte is sent.
+
+    It judges the connected socket, so a name that changes its address in between gains nothing. `check` raises for
+    an address that is not admitted.
+    """
+
+    def __init__(self, check: Callable[[str], None]) -> None:
+        self._check = check
+
+    async def connect_tcp(
+        self, host: str, port: int, *others: Any, **options: Any
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect, and look where to."""
+        stream = await super().connect_tcp(host, port, *others, **options)
+        try:
+            self._check_peer(stream)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+
+        return stream
+
+    def _check_peer(self, stream: httpcore.AsyncNetworkStream) -> None:
+        address = stream.get_extra_info("server_addr")
+        if address is None:
+            raise httpcore.ConnectError("the connection was lost")
+
+        self._check(address[0])
+
+
 class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream

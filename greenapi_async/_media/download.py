@@ -4,18 +4,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeVar, cast
-from urllib.request import getproxies, proxy_bypass
+from typing import Final, Protocol, TypeVar, cast
 
 import anyio
 import attrs
-import httpcore
 import httpx
 
-from greenapi_async._api.instance import NO_ANSWER, abandon, parsed_url, transport_error
-from greenapi_async._http.address import is_loopback, is_public
-from greenapi_async._http.network import Network, connector
+from greenapi_async._http.address import is_loopback, is_public, parsed_url
+from greenapi_async._http.failures import NO_ANSWER, abandon, transport_error
+from greenapi_async._http.network import Guard, connector
 from greenapi_async._http.pool import ConnectionPool, Read
+from greenapi_async._http.proxy import proxy_for
 from greenapi_async._http.transport import ssl_context
 from greenapi_async.errors import ConfigurationError, MediaError, TransportError
 
@@ -137,10 +136,10 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
 async def _get(source: Source, headers: Mapping[str, str], read: Read[_T]) -> _T:
     """Ask without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
     headers = {**_HEADERS, **headers}
-    proxy = _proxy_for(source.url)
+    proxy = proxy_for(source.url)
     if proxy is None:
-        guard = _Guard(loopback=source.loopback, public=source.url.scheme == "https")
-        connect = connector(ssl_context(), keepalive=0.0, network=guard)
+        addresses = _Addresses(loopback=source.loopback, public=source.url.scheme == "https")
+        connect = connector(ssl_context(), keepalive=0.0, network=Guard(addresses.check))
         pool = ConnectionPool(connect, most_idle=0)
         return await pool.get(source.url, httpx.Headers(headers).raw, read)
 
@@ -165,42 +164,18 @@ def _proxied(url: httpx.URL, proxy: str) -> httpx.AsyncHTTPTransport:
     raise problem
 
 
-class _Guard(Network):
-    """Makes connections, and closes those that lead elsewhere before a byte is sent.
+@attrs.frozen(kw_only=True)
+class _Addresses:
+    """Which addresses a download may lead to."""
 
-    It judges the connected socket, so a name that changes its address in between gains nothing.
-    """
+    loopback: bool
+    public: bool
 
-    def __init__(self, *, loopback: bool, public: bool) -> None:
-        self._loopback = loopback
-        self._public = public
-
-    async def connect_tcp(
-        self, host: str, port: int, *others: Any, **options: Any
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect, and look where to."""
-        stream = await super().connect_tcp(host, port, *others, **options)
-        address = stream.get_extra_info("server_addr")
-        if address is not None and self._admits(address[0]):
-            return stream
-
-        with anyio.CancelScope(shield=True):
-            await stream.aclose()
-
-        raise httpcore.ConnectError("the connection was lost") if address is None else _not_public()
-
-    def _admits(self, address: str) -> bool:
-        return (self._public and is_public(address)) or (self._loopback and is_loopback(address))
-
-
-def _proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment has for an address; there is none to this machine itself."""
-    proxies = getproxies()
-    proxy = proxies.get("https") or proxies.get("all")
-    if url.scheme != "https" or not proxy or proxy_bypass(url.host):
-        return None
-
-    return proxy if "://" in proxy else f"http://{proxy}"
+    def check(self, address: str) -> None:
+        """Raise `MediaError` for any other."""
+        public, loopback = self.public and is_public(address), self.loopback and is_loopback(address)
+        if not (public or loopback):
+            raise _not_public()
 
 
 def _may_be_public(host: str) -> bool:

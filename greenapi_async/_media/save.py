@@ -11,12 +11,11 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from greenapi_async._api import refusals as _refusals
-from greenapi_async._decoding import statuses as _wire
-from greenapi_async._media import download as _media_http
-from greenapi_async._media import filetype as _media_type
-from greenapi_async._media import name as _media_name
-from greenapi_async._media import part as _part
+from greenapi_async._decoding.statuses import dumps, to_dict
+from greenapi_async._http.failures import host_in, printable
+from greenapi_async._media import filetype, part
+from greenapi_async._media.download import download, source
+from greenapi_async._media.name import stem
 from greenapi_async.errors import DirectoryError, MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 
@@ -44,18 +43,17 @@ async def save_media(
         raise MediaError(f"there is nothing to download: this is a status of the kind {status.kind}")
 
     await save_sidecar(status, directory)
-    source = _media_http.source(_address(status), allow_loopback=allow_loopback)
-    download = functools.partial(_media_http.download, source, timeout=timeout)
-    final = directory / f"{_media_name.stem(status)}{_media_type.extension(status)}"
+    origin = source(_address(status), allow_loopback=allow_loopback)
+    final = directory / f"{stem(status)}{filetype.extension(status)}"
 
-    while not await _on_disk(directory, _part.is_there, final):
-        part = await _on_disk(directory, _part.claim, final)
-        if part is None:
+    while not await _on_disk(directory, part.is_there, final):
+        claimed = await _on_disk(directory, part.claim, final)
+        if claimed is None:
             await anyio.sleep(_BETWEEN_LOOKS)
             continue
 
-        saving = _Saving(status, directory, part, max_bytes, progress)
-        await saving.run(download)
+        saving = _Saving(status, directory, claimed, max_bytes, progress)
+        await saving.run(functools.partial(download, origin, timeout=timeout))
 
     return final
 
@@ -66,9 +64,9 @@ async def save_sidecar(status: Status, directory: Path) -> Path:
     Raises:
         MediaError: it cannot be written.
     """
-    path = directory / f"{_media_name.stem(status)}.json"
+    path = directory / f"{stem(status)}.json"
     # Half an emoji, which UTF-8 has no bytes for, becomes the escape that JSON has for it.
-    text = f"{_wire.dumps(_wire.to_dict(status))}\n".encode(errors="backslashreplace")
+    text = f"{dumps(to_dict(status))}\n".encode(errors="backslashreplace")
 
     await _on_disk(directory, _write_sidecar, path, text)
     return path
@@ -85,7 +83,7 @@ async def make_directory(directory: Path) -> None:
 
 def _write_sidecar(path: Path, text: bytes) -> None:
     _make(path.parent)
-    _part.write_whole(path, text)
+    part.write_whole(path, text)
 
 
 def _make(directory: Path) -> None:
@@ -98,7 +96,7 @@ def _address(status: MediaStatus) -> str:
         raise MediaError("the file is too big for the API, which did not keep it: look at it on the phone")
 
     if not url or url.startswith("{{"):
-        raise MediaError(f"the API gave no address to download from: {_refusals.printable(url) or 'nothing'}")
+        raise MediaError(f"the API gave no address to download from: {printable(url) or 'nothing'}")
 
     return url
 
@@ -109,7 +107,7 @@ class _Saving:
 
     _status: ImageStatus | VideoStatus | AudioStatus
     _directory: Path
-    _part: _part.Part
+    _part: part.Part
     _max_bytes: int
     _progress: Progress | None
     _received: int = 0
@@ -178,8 +176,8 @@ class _Saving:
         if self._total not in {None, self._received}:
             raise TransportError("the download was cut in the middle")
 
-        head = await self._on_disk(self._part.head, _media_type.HEAD)
-        problem = _media_type.contradiction(self._status, head)
+        head = await self._on_disk(self._part.head, filetype.HEAD)
+        problem = filetype.contradiction(self._status, head)
         if problem is not None:
             raise MediaError(f"the file is not what it should be: {problem}")
 
@@ -237,19 +235,19 @@ async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *argu
     return done[0]
 
 
-def _continued(headers: Mapping[str, str], part: _part.Part) -> int | None:
+def _continued(headers: Mapping[str, str], begun: part.Part) -> int | None:
     """Return the whole file's size where an answer is the rest of this very part, else None."""
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    if found is None or part.etag is None or headers.get("etag") != part.etag:
+    if found is None or begun.etag is None or headers.get("etag") != begun.etag:
         return None
 
     first, last, total = map(int, found.groups())
-    return total if (first, last) == (part.size, total - 1) else None
+    return total if (first, last) == (begun.size, total - 1) else None
 
 
 def _refused(http_code: int, headers: Mapping[str, str]) -> MediaError:
     if 300 <= http_code < 400:
-        where = _refusals.host_in(headers.get("location")) or "elsewhere"
+        where = host_in(headers.get("location")) or "elsewhere"
         return MediaError(f"the download was redirected to {where}", http_code=http_code)
 
     retryable = http_code >= 500 or http_code in _MAY_HEAL

@@ -1,4 +1,4 @@
-"""What follows a failure, as one table: how long to wait, and when to give up. Pure."""
+"""What follows a failure, as one table: how long to wait, and when to give up. No clock, no await."""
 
 from typing import Literal
 
@@ -53,19 +53,35 @@ def delay(error: GreenApiError, failures: int, jitter: float) -> float:
     return max(backoff, min(_LONGEST_RETRY_AFTER, retry_after or 0.0))
 
 
-def is_final(error: GreenApiError, *, refusals: int, succeeded: bool) -> bool:
-    """Tell whether a poller gives up.
+@attrs.define(eq=False, repr=False)
+class Backoff:
+    """Counts the failures of one poller, and says how long to wait after each.
 
-    Args:
-        error: the failure.
-        refusals: how many failures in a row, this one included, time could not heal.
-        succeeded: whether the poller has had an answer before.
+    Attributes:
+        failures: how many came in a row.
     """
-    gives_up = _rule(error).gives_up
-    if gives_up == "refused":
-        return not succeeded or refusals >= _MOST_REFUSALS
 
-    return gives_up == "at once"
+    failures: int = 0
+    _refusals: int = 0
+    _succeeded: bool = False
+
+    def succeed(self) -> None:
+        """Begin anew: a response came."""
+        self.failures = self._refusals = 0
+        self._succeeded = True
+
+    def fail(self, error: GreenApiError, jitter: float) -> float | None:
+        """Return the seconds until the next try, or None where the poller gives up; `jitter` is random in [0, 1)."""
+        self.failures += 1
+        self._refusals = 0 if error.retryable else self._refusals + 1
+        return None if self._is_final(error) else delay(error, self.failures, jitter)
+
+    def _is_final(self, error: GreenApiError) -> bool:
+        gives_up = _rule(error).gives_up
+        if gives_up == "refused":
+            return not self._succeeded or self._refusals >= _MOST_REFUSALS
+
+        return gives_up == "at once"
 
 
 def _rule(error: GreenApiError) -> _Rule:

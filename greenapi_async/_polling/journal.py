@@ -22,7 +22,6 @@ class Journal:
     clock: Callable[[], float]
     on_event: Callable[[Event], None] | None
     health: Health = attrs.field(factory=Health)
-    refusals: int = 0
     _announced: bool = False
     _failing_since: float = 0.0
 
@@ -36,7 +35,6 @@ class Journal:
     def polled(self, event: Polled) -> None:
         """Take note of an answer."""
         failed_before = self.health.consecutive_failures > 0
-        self.refusals = 0
         self._change(
             state="ok",
             last_success_at=datetime.fromtimestamp(self.clock(), UTC),
@@ -56,9 +54,8 @@ class Journal:
         if self.health.consecutive_failures == 0:
             self._failing_since = anyio.current_time()
 
-        self.refusals = 0 if error.retryable else self.refusals + 1
         self._change(
-            state="degraded" if self.succeeded else "starting",
+            state="degraded" if self.health.polls else "starting",
             consecutive_failures=self.health.consecutive_failures + 1,
             last_error=error,
         )
@@ -102,11 +99,6 @@ class Journal:
     def stopped(self) -> None:
         """Take note of the end."""
         self._change(state="stopped")
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether there was an answer before."""
-        return self.health.polls > 0
 
     def _change(self, **changes: Any) -> None:
         self.health = attrs.evolve(self.health, **changes)

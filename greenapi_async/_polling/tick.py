@@ -1,34 +1,17 @@
 """One tick: the question is asked until its answer, by its own time, reaches back far enough and no further."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import attrs
 
-from greenapi_async._decoding.page import Page
+from greenapi_async._api.instance import Answer, Instance
 from greenapi_async._polling import ladder as _window
 from greenapi_async._polling.journal import Journal
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 
 _MOST_QUESTIONS = 3  # The second fits, unless the clocks and the API disagree about everything.
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Answer:
-    """What the poller needs of an answer.
-
-    Attributes:
-        page: its items; None where the API sent nothing or `null`, which may be "none" or a hiccup.
-        date: the server's `Date` in UNIX seconds, or None.
-        cached: whether it is older than it looks.
-        duration: seconds that it took.
-    """
-
-    page: Page | None
-    date: float | None
-    cached: bool
-    duration: float
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -41,6 +24,7 @@ class Tick:
         reading: the server's time then.
         checkpoint: how far polling got once the statuses are recorded; None where the answer does not tell.
         gap: from when to when statuses may have expired unseen, or None.
+        ladder: what planned it.
     """
 
     plan: _window.Plan
@@ -48,6 +32,7 @@ class Tick:
     reading: _window.Reading
     checkpoint: Checkpoint | None
     gap: tuple[float, float] | None
+    ladder: _window.Ladder
 
     @property
     def keys(self) -> Sequence[str]:
@@ -64,38 +49,36 @@ class Questioner:
 
     def __init__(
         self,
-        ask: Callable[[int], Awaitable[Answer]],
+        instance: Instance,
         *,
         ladder: _window.Ladder,
         clock: Callable[[], float],
         journal: Journal,
     ) -> None:
-        self.ladder = ladder
-        self._ask = ask
+        self._instance = instance
+        self._ladder = ladder
         self._clock = clock
         self._journal = journal
         self._began: _window.Anchor | None = None
         self._anchor: _window.Anchor | None = None
 
     async def tick(self, kept: Checkpoint | None) -> Tick:
-        """Ask what follows from the checkpoint; raises what `ask` raises."""
-        if kept is None:
-            self.ladder = attrs.evolve(self.ladder, waited=self._waited())
-
+        """Ask what follows from the checkpoint; raises what `Instance.page` raises."""
+        ladder = attrs.evolve(self._ladder, waited=self._waited()) if kept is None else self._ladder
         marks = None if kept is None else _window.fitted(kept.marks)
         now = self.server_now()
 
         for _ in range(_MOST_QUESTIONS):
-            plan = self.ladder.ask(marks, now, deepest=kept is not None and kept.catching_up)
+            plan = ladder.ask(marks, now, deepest=kept is not None and kept.catching_up)
             self._journal.asking(plan.minutes, resumed=kept is not None)
-            answer = await self._ask(plan.minutes)
+            answer = await self._instance.page(plan.minutes)
             reading = _window.read(date=answer.date, duration=answer.duration, wall=self._clock())
 
             if self._anchor is None and not answer.cached and _window.from_the_future(marks, reading):
                 self._journal.future_checkpoint()
                 marks = _window.unknown(reading)
 
-            verdict = self.ladder.judge(plan, marks, reading)
+            verdict = ladder.judge(plan, marks, reading)
             if answer.cached or verdict in {"fits", "backwards"}:
                 break
 
@@ -106,11 +89,11 @@ class Questioner:
             self._drop_anchor(reading, answer.duration)
 
         if not timely or answer.page is None:
-            return Tick(plan=plan, answer=answer, reading=reading, checkpoint=None, gap=None)
+            return Tick(plan=plan, answer=answer, reading=reading, checkpoint=None, gap=None, ladder=ladder)
 
-        checkpoint = Checkpoint(marks=self.ladder.record(plan, marks, reading))
+        checkpoint = Checkpoint(marks=ladder.record(plan, marks, reading))
         gap = _window.gap(marks, reading)
-        return Tick(plan=plan, answer=answer, reading=reading, checkpoint=checkpoint, gap=gap)
+        return Tick(plan=plan, answer=answer, reading=reading, checkpoint=checkpoint, gap=gap, ladder=ladder)
 
     def server_now(self) -> float:
         """Return the latest that the server's clock can show when the next answer comes."""
