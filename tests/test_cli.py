@@ -1,5 +1,6 @@
 """The command, inside the test's process: what it prints, and what it returns."""
 
+import importlib.metadata
 import io
 import json
 import logging
@@ -18,6 +19,7 @@ from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient, cli, from_dict
 from greenapi_async._polling import backoff as _backoff
+from greenapi_async.cli import commands
 from greenapi_async.cli import terminal as _terminal
 from greenapi_async.simulator import Answer, Refuse, Reset, Simulator, demo
 
@@ -58,7 +60,7 @@ def api(monkeypatch):
 
 @pytest.fixture
 def quick_demo(monkeypatch):
-    monkeypatch.setattr(cli, "demo", lambda api, every=0.0: demo(api, every=0.0))
+    monkeypatch.setattr(commands, "demo", lambda api, every=0.0: demo(api, every=0.0))
 
 
 @pytest.fixture
@@ -249,8 +251,8 @@ def test_watch_without_credentials_ends_even_if_something_hangs(capsys, monkeypa
     async def hang(api, *, every=0.0):
         await anyio.sleep_forever()
 
-    monkeypatch.setattr(cli, "demo", hang)
-    monkeypatch.setattr(cli, "_LONGEST_DEMO", 0.2)
+    monkeypatch.setattr(commands, "demo", hang)
+    monkeypatch.setattr(commands, "_LONGEST_DEMO", 0.2)
 
     assert cli.main(["watch"]) == 0
 
@@ -262,7 +264,7 @@ def test_an_error_beside_the_demo_comes_out_on_one_line(capsys, monkeypatch):
         api.faults.append(Refuse(403))
         return api
 
-    monkeypatch.setattr(cli, "Simulator", refusing)
+    monkeypatch.setattr(commands, "Simulator", refusing)
 
     code = cli.main(["watch"])
 
@@ -278,7 +280,7 @@ def test_simulator_prints_what_to_paste_and_ends_on_ctrl_c(capsys, monkeypatch):
         await demo(api, every=0.0)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli, "demo", interrupt)
+    monkeypatch.setattr(commands, "demo", interrupt)
 
     code = cli.main(["simulator"])
 
@@ -301,7 +303,7 @@ def test_simulator_in_chaos_plays_the_seed_for_ever(capsys, monkeypatch):
         played.append((type(api), seed))
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli, "chaos", interrupt)
+    monkeypatch.setattr(commands, "chaos", interrupt)
 
     assert cli.main(["simulator", "--chaos", "7"]) == 130
     assert played == [(Simulator, 7)]
@@ -323,7 +325,7 @@ def test_a_port_that_fails_without_a_number_is_told_too(capsys, monkeypatch):
     def refuse(*, port):
         raise OSError("no loopback here")
 
-    monkeypatch.setattr(cli, "Simulator", refuse)
+    monkeypatch.setattr(commands, "Simulator", refuse)
 
     assert cli.main(["simulator"]) == 1
     assert "(no loopback here)" in capsys.readouterr().err
@@ -341,7 +343,7 @@ def test_a_signal_ends_a_watch(capsys, monkeypatch, number):
         signal.raise_signal(number)
         await anyio.sleep_forever()
 
-    monkeypatch.setattr(cli, "demo", stop)
+    monkeypatch.setattr(commands, "demo", stop)
     before = signal.getsignal(signal.SIGTERM)
 
     code = cli.main(["watch"])
@@ -353,7 +355,7 @@ def test_a_signal_ends_a_watch(capsys, monkeypatch, number):
 
 def test_where_sigint_is_ignored_sigterm_is_left_alone(api, monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "_print", lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
+    monkeypatch.setattr(commands, "say", lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
     api.post()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -660,9 +662,9 @@ def test_version(capsys, monkeypatch, installed):
     def version(name):
         if installed:
             return "1.2.3"
-        raise cli.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(cli.importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "version", version)
 
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])

@@ -172,7 +172,7 @@ def test_no_refusal_acts_on_the_terminal_of_the_command(monkeypatch, capsys, tex
     async def refuse(_):
         raise GreenApiError(f"a{text}b")
 
-    monkeypatch.setattr(cli, "_fetch", refuse)
+    monkeypatch.setattr("greenapi_async.cli.arguments.fetch", refuse)
 
     assert cli.main(["fetch"]) == 1
     assert is_harmless(capsys.readouterr().err.removesuffix("\n"))

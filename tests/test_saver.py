@@ -16,6 +16,8 @@ from media_world import JPEG, Seen, Stall, files_no_larger_than, posted, tree
 import greenapi_async
 from greenapi_async import cli, from_dict
 from greenapi_async._polling import backoff as _backoff
+from greenapi_async.cli import commands
+from greenapi_async.cli.arguments import parse
 from greenapi_async.simulator import Answer, Refuse, Simulator, demo
 
 STATE = ".greenapi-async.db"
@@ -208,7 +210,7 @@ def test_disk_too_full_for_a_file_ends_the_watch(api, watch, tmp_path):
 
 def test_demo_is_saved_too(watch, tmp_path, monkeypatch):
     """The first command of a newcomer who wants files."""
-    monkeypatch.setattr(cli, "demo", lambda api, every=0.0: demo(api, every=0.0))
+    monkeypatch.setattr(commands, "demo", lambda api, every=0.0: demo(api, every=0.0))
 
     code, _, err = watch(10)
 
@@ -225,7 +227,7 @@ def test_only_an_api_on_this_machine_may_lead_there(monkeypatch, tmp_path, url, 
     """The real one never says where on this machine to look."""
     monkeypatch.setenv("GREEN_API_URL", url)
 
-    saver = anyio.run(cli._saver, None, cli._parse(["watch", "--save", str(tmp_path)]))
+    saver = anyio.run(commands._saver, None, parse(["watch", "--save", str(tmp_path)]))
 
     assert saver.allow_loopback is at_home
 

@@ -1,10 +1,11 @@
-"""One line for one status: aligned for a terminal, and safe from what strangers write."""
+"""What the command writes: one line for one status, aligned for a terminal and safe from what strangers write."""
 
 import itertools
 import os
 import shutil
 import sys
 import unicodedata
+from contextlib import suppress
 
 from greenapi_async._decoding.statuses import dumps, to_dict
 from greenapi_async.models import DeletedStatus, MediaStatus, Status, TextStatus, UnknownStatus
@@ -17,6 +18,18 @@ _BOLD = 1
 _DIM = 2
 _INVISIBLE = "\u200c\u200d\u200e\u200f"  # Persian, emoji, Hebrew and Arabic are broken without them.
 _AS_EMOJI = "\ufe0f"  # Makes the character before it as wide as an emoji.
+
+
+def say(line: str) -> None:
+    """Write one line to stdout."""
+    print(line, flush=True)
+
+
+def tell(line: str) -> None:
+    """Write one line to stderr, where somebody still reads that."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"greenapi-async: {line}", file=sys.stderr, flush=True)
 
 
 def json_line(status: Status) -> str:

@@ -1,0 +1,174 @@
+"""What can be typed after `greenapi-async`, and what `--help` says of it."""
+
+import argparse
+import importlib.metadata
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from greenapi_async.cli.commands import STATE, fetch, simulate, watch
+
+_ENVIRONMENT = """\
+environment:
+  GREEN_API_ID_INSTANCE          the instance's id, as the console shows it
+  GREEN_API_TOKEN_INSTANCE       its token, or instead of it
+  GREEN_API_TOKEN_INSTANCE_FILE  the path of a file that holds the token
+  GREEN_API_URL                  the instance's API URL
+  NO_COLOR                       anything here: no colours
+
+Without any GREEN_API_ variable the embedded simulator stands in for the API.
+
+exit codes:
+  0 fine, 1 an error, 2 wrong usage or configuration, 130 stopped by Ctrl-C or SIGTERM
+
+examples:
+  greenapi-async watch
+  greenapi-async fetch --minutes 60 --jsonl
+  greenapi-async simulator
+
+The examples of a command: greenapi-async COMMAND --help
+"""
+_WATCH_EXAMPLES = """\
+examples:
+  greenapi-async watch                       every status still up, then each new one
+  greenapi-async watch --minutes 10          those of the last ten minutes, then each new one
+  greenapi-async watch --jsonl >> stories.jsonl
+  greenapi-async watch --save stories        the same, with photos, videos and voice notes in a directory
+  greenapi-async watch --interval 30 --max 1
+"""
+_FETCH_EXAMPLES = """\
+examples:
+  greenapi-async fetch                       the statuses of the last day
+  greenapi-async fetch --minutes 60 --json
+  greenapi-async fetch --jsonl | jq -r .senderName
+"""
+_SIMULATOR_EXAMPLES = """\
+examples:
+  greenapi-async simulator                   on any free port
+  greenapi-async simulator --port 8800
+  greenapi-async simulator --chaos 7         everything that can go wrong, for hours
+
+Paste the lines that it prints into another terminal, and run your bot or `greenapi-async watch` there.
+"""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options, the command to run among them as `run`; a wrong one raises `SystemExit(2)`."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(argv)
+
+    if unknown:
+        # Somebody may have tried to pass the token, so only the names of options are repeated.
+        names = " ".join(word.partition("=")[0] for word in unknown if word.startswith("-"))
+        parser.error(
+            f"unknown arguments{names and f' ({names})'}: see --help; credentials come from the environment only"
+        )
+
+    if options.command is None:
+        parser.exit(2, parser.format_help())
+
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="greenapi-async",
+        description="Show the WhatsApp statuses that an account's contacts post, through GREEN-API.",
+        epilog=_ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    _add_watch(_command(commands, "watch", "print each new status as it arrives", _WATCH_EXAMPLES))
+    _add_fetch(_command(commands, "fetch", "ask once and print the statuses, oldest first", _FETCH_EXAMPLES))
+    _add_simulator(_command(commands, "simulator", "run a GREEN-API on this machine", _SIMULATOR_EXAMPLES))
+
+    return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up when asked: that reads the metadata of the installed packages."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        try:
+            version = importlib.metadata.version("greenapi-async")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed)"
+
+        print(f"greenapi-async {version}")
+        parser.exit()
+
+
+def _command(commands: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=watch)
+    parser.add_argument(
+        "--interval", type=_seconds, metavar="SECONDS", help="from one question to the next; default 60"
+    )
+    parser.add_argument(
+        "--minutes", type=_count, metavar="N", help="begin N minutes back; default: every status still up"
+    )
+    parser.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
+    parser.add_argument("--max", type=_count, metavar="N", help="end after N statuses")
+    parser.add_argument(
+        "--save", metavar="DIR", help="save files and JSON there, and go on there after a restart"
+    )
+    parser.add_argument(
+        "--state", metavar="FILE", help=f"remember there what was shown; with --save: DIR/{STATE}"
+    )
+
+
+def _add_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=fetch)
+    parser.add_argument(
+        "--minutes", type=_count, metavar="N", help="the last N minutes; default: the API's, 1440"
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one JSON array of the API's own objects")
+    shape.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
+
+
+def _add_simulator(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=simulate)
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: any free one")
+    parser.add_argument(
+        "--chaos", type=_count, metavar="SEED", help="let most answers go wrong, in the order of this number"
+    )
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return seconds
+
+    raise argparse.ArgumentTypeError("must be a positive number")
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (count := int(text)) >= 1:
+            return count
+
+    raise argparse.ArgumentTypeError("must be an integer of 1 or more")
+
+
+def _port(text: str) -> int:
+    with suppress(ValueError):
+        if 0 <= (port := int(text)) <= 65_535:
+            return port
+
+    raise argparse.ArgumentTypeError("must be an integer from 0 to 65535")
