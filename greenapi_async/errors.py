@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -43,13 +43,23 @@ class TransportError(GreenApiError):
 
     Attributes:
         timeout: whether the time for one whole request ran out.
-        retryable: false only where the server's TLS certificate was refused.
+        refused: `"certificate"` where the server's TLS certificate was refused, `"proxy"` where a proxy refused its
+            user or password, else None.
+        retryable: false where something was refused.
     """
 
-    def __init__(self, message: str, *, timeout: bool = False, retryable: bool = True) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        timeout: bool = False,
+        retryable: bool = True,
+        refused: Literal["certificate", "proxy"] | None = None,
+    ) -> None:
         super().__init__(message)
         self.timeout = timeout
-        self.retryable: bool = retryable
+        self.refused = refused
+        self.retryable: bool = retryable and refused is None
 
 
 class ResponseError(GreenApiError):

@@ -20,6 +20,7 @@ CASES = [
     (errors.TransportError("reset"), {"timeout": False, "retryable": True}),
     (errors.TransportError("slow", timeout=True), {"timeout": True, "retryable": True}),
     (errors.TransportError("TLS", retryable=False), {"timeout": False, "retryable": False}),
+    (errors.TransportError("TLS", refused="certificate"), {"refused": "certificate", "retryable": False}),
     (errors.ResponseError("no", http_code=418), {"http_code": 418, "message": "no", "retryable": False}),
     (errors.AuthenticationError("token"), {"http_code": 401, "retryable": False}),
     (errors.AccessDeniedError("beta"), {"http_code": 403, "retryable": False}),

@@ -12,6 +12,7 @@ import httpx
 from greenapi_async.errors import TransportError
 
 _LONGEST = 512
+_NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a start without a battery.
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole answer comes."""
 
@@ -20,8 +21,9 @@ def transport_error(error: BaseException, redact: Callable[[str], str] = str) ->
     """Return our error for one of `NO_ANSWER`."""
     said = printable(redact(str(error)))
     message = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    if _is_refused_certificate(error):
-        return TransportError(f"the server's TLS certificate was refused: {message}", retryable=False)
+    certificate = _certificate_error(error)
+    if certificate is not None and getattr(certificate, "verify_code", None) != _NOT_YET_VALID:
+        return TransportError(f"the server's TLS certificate was refused: {message}", refused="certificate")
 
     return TransportError(message)
 
@@ -51,13 +53,13 @@ def host_in(location: str | None) -> str | None:
     return printable(host or "") or None
 
 
-def _is_refused_certificate(error: BaseException | None) -> bool:
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+            return error
 
         seen.add(id(error))
         error = error.__cause__ or error.__context__
 
-    return False
+    return None
