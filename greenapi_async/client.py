@@ -117,6 +117,16 @@ class AsyncStatusesClient:
         client._shared, client._is_first = self._shared, False  # noqa: SLF001
         return client
 
+    @property
+    def http_client(self) -> "httpx.AsyncClient":
+        """The httpx client that sends every request, injected or our own; downloads do not go through it.
+
+        Attach event hooks to it, or OpenTelemetry's `HTTPXClientInstrumentor.instrument_client`. They see a URL that
+        shows `***` in place of the token. Send nothing through it yourself: our own has no timeouts, for `timeout`
+        bounds the whole of each request.
+        """
+        return self._shared.http.client
+
     async def fetch(self, minutes: int | None = None) -> list[Status]:
         """Ask once for the statuses of the last `minutes`, and return them oldest first.
 

@@ -4,15 +4,12 @@ import anyio
 import httpcore
 import trio
 
-from greenapi_async._http.network import connector
-from greenapi_async._http.pool import ConnectionPool
 from greenapi_async.simulator._server import serve
 
 
 def connect_in_memory(client, api, tasks):
-    """Give a client the pool that it makes for itself, but with such a network below."""
-    connect = connector(None, keepalive=300.0, network=_Network(api, tasks))
-    client._shared.http._sender.pool = ConnectionPool(connect, most_idle=10)
+    """Give a client's own transport such a network."""
+    client.http_client._transport._direct = _Network(api, tasks)
 
 
 class _Network(httpcore.AsyncNetworkBackend):

@@ -24,7 +24,7 @@ PLACES = 20
 @pytest.mark.parametrize(("anyio_backend", "requests"), [("asyncio", 10_000), ("trio", 3_000)])
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
     """After 10,000 requests of which a third is cancelled at random moments, every place is free again."""
-    monkeypatch.setattr("greenapi_async._http.exchange.MOST_AT_ONCE", PLACES)
+    monkeypatch.setattr("greenapi_async._http.exchange._MOST_AT_ONCE", PLACES)
     dice = random.Random(7)
     answered, cancelled = [], []
 
@@ -49,15 +49,17 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
         gc.collect()
         await anyio.wait_all_tasks_blocked()
-        http = client._shared.http
-        kept = [each for idle in http._sender.pool._idle.values() for each in idle]
+        slots = client._shared.http.slots
+        kept = [
+            each for idle in client.http_client._transport._pool._loops.get()._idle.values() for each in idle
+        ]
         idle = sum(each.is_idle() for each in kept)
         connections = api.connections
         answer = await client.fetch()
 
     assert len(answered) + len(cancelled) == requests
     assert len(cancelled) > requests / 3
-    assert (http.slots.value, http.slots.statistics().tasks_waiting) == (PLACES, 0)
+    assert (slots.value, slots.statistics().tasks_waiting) == (PLACES, 0)
     assert len(kept) == idle <= PLACES
     assert connections == len(kept) or ANYIO < (4, 16)
     assert answer == []

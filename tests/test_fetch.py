@@ -698,7 +698,7 @@ async def test_the_timeout_is_for_the_whole_request():
     error = await failure_of(client(api))
 
     assert (type(error), error.timeout, error.retryable) == (errors.TransportError, True, True)
-    assert str(error) == "no whole answer within 60 s"
+    assert str(error) == "no whole response within 60 s"
     assert trio.current_time() - api.times[0] == pytest.approx(60)
     assert body.closed
 

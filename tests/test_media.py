@@ -23,7 +23,7 @@ from greenapi_async import (
     from_dict,
     to_dict,
 )
-from greenapi_async._media import download as _media_http
+from greenapi_async._http import transport
 from greenapi_async._media import part as _part
 from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Answer, Drip, Refuse, Reset, Simulator, Truncate
@@ -148,7 +148,7 @@ async def test_https_is_spoken(api, tmp_path, monkeypatch):
         with pytest.raises(TransportError, match="certificate") as caught:
             await client_of(api).save_media(from_dict(item), tmp_path, allow_loopback=True)
 
-        monkeypatch.setattr(_media_http, "ssl_context", trusting_context)
+        monkeypatch.setattr(transport, "ssl_context", trusting_context)
         path = await client_of(api).save_media(from_dict(item), tmp_path, allow_loopback=True)
 
     assert not caught.value.retryable
@@ -160,7 +160,7 @@ async def test_proxy_of_the_environment_is_used(api, tmp_path, monkeypatch):
     status = posted(api)
     context = trusting_context()
     context.check_hostname = False
-    monkeypatch.setattr(_media_http, "ssl_context", lambda: context)
+    monkeypatch.setattr(transport, "ssl_context", lambda: context)
 
     async with connect_proxy(leads_to=httpx.URL(api.url).port) as proxy:
         monkeypatch.setenv("https_proxy", proxy.removeprefix("http://"))
@@ -176,7 +176,7 @@ async def test_proxy_of_the_environment_is_used(api, tmp_path, monkeypatch):
 async def test_proxy_is_passed_over_where_the_environment_says_so(api, tmp_path, monkeypatch):
     """`NO_PROXY` is minded, and http, which is for this machine, never goes to a proxy."""
     status, client = posted(api), client_of(api)
-    monkeypatch.setattr(_media_http, "ssl_context", trusting_context)
+    monkeypatch.setattr(transport, "ssl_context", trusting_context)
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "localhost")
 

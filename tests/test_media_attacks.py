@@ -329,7 +329,7 @@ async def test_address_that_changes_after_the_look_up_gains_nothing(inside, monk
 @pytest.mark.anyio
 async def test_connection_that_is_lost_at_once_may_heal(inside, monkeypatch):
     """Nobody knows then where it led, and nothing was sent."""
-    monkeypatch.setattr("greenapi_async._http.network._Stream.get_extra_info", lambda *_: None)
+    monkeypatch.setattr("greenapi_async._http.network.Stream.get_extra_info", lambda *_: None)
 
     async with Simulator(max_rate=None) as api:
         with pytest.raises(TransportError, match="lost") as caught:

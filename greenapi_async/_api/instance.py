@@ -5,7 +5,7 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 import attrs
@@ -15,8 +15,12 @@ from greenapi_async._api.token import MASK, MaskedURL, Secret, on_the_wire, reda
 from greenapi_async._decoding.page import Page, read, scan
 from greenapi_async._http.address import is_loopback, parsed_url
 from greenapi_async._http.exchange import Http, Response
+from greenapi_async._http.loops import PerLoop
 from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError, sealed
 from greenapi_async.models import Status
+
+if TYPE_CHECKING:
+    import httpx
 
 _T = TypeVar("_T")
 
@@ -56,8 +60,10 @@ class Instance:
         """
         watch_loggers()
         self.id_instance = _checked_id(id_instance)
-        self.api_url = _checked_api_url(api_url)
+        url = _checked_api_url(api_url)
+        self.api_url = str(url).rstrip("/")
         self._token = _checked_token(token)
+        http.check(url)
         self._http = http
         self._limiter = RateLimiter(period)
         self._period = period
@@ -117,14 +123,15 @@ class Instance:
         raise failure
 
     async def _response(self, minutes: int | None) -> Response:
-        await self._limiter.acquire(self._http.slots)
+        slots = self._http.slots
+        await self._limiter.acquire(slots)
         try:
             return await self._exchange(minutes)
         except BaseException as error:  # noqa: BLE001 - it goes on as it is.
             # The frames below show the URL to whoever prints a traceback with locals, even that of a Ctrl-C.
             raise sealed(error)  # noqa: B904 - it is the same exception.
         finally:
-            self._http.slots.release()
+            slots.release()
 
     async def _exchange(self, minutes: int | None) -> Response:
         with on_the_wire(self._token):
@@ -150,8 +157,7 @@ class RateLimiter:
 
     def __init__(self, period: float) -> None:
         self._period = period
-        self._lock = anyio.Lock(fast_acquire=True)
-        self._next_at = -math.inf
+        self._loops = PerLoop(_Queue)
 
     async def acquire(self, slots: "anyio.Semaphore") -> None:
         """Wait for the turn and for a slot, which the caller gives back.
@@ -162,14 +168,19 @@ class RateLimiter:
             await slots.acquire()
             return
 
-        async with self._lock:
-            # Never longer than a period: another event loop's clock may be far behind.
-            wait = min(self._next_at - anyio.current_time(), self._period)
-            if wait > 0:
-                await anyio.sleep(wait)
-
+        queue = self._loops.get()
+        async with queue.lock:
+            await anyio.sleep_until(queue.next_at)
             await slots.acquire()
-            self._next_at = anyio.current_time() + self._period
+            queue.next_at = anyio.current_time() + self._period
+
+
+class _Queue:
+    """Those of one event loop who wait."""
+
+    def __init__(self) -> None:
+        self.lock = anyio.Lock(fast_acquire=True)
+        self.next_at = -math.inf
 
 
 def _checked_id(id_instance: object) -> str:
@@ -191,8 +202,8 @@ def _checked_token(token: Secret) -> Secret:
     return token
 
 
-def _checked_api_url(api_url: object) -> str:
-    """Return the address without a trailing slash: https only, and http for loopback; a path is kept."""
+def _checked_api_url(api_url: object) -> "httpx.URL":
+    """Return the address: https only, and http for loopback; a path is kept."""
     url = parsed_url(api_url) if isinstance(api_url, str) and not {"?", "#", "@"} & set(api_url) else None
     if url is None:
         raise ConfigurationError("api_url must look like https://1101.api.green-api.com (GREEN_API_URL)")
@@ -202,7 +213,7 @@ def _checked_api_url(api_url: object) -> str:
             "api_url must begin with https://, for the token travels in it (GREEN_API_URL)"
         )
 
-    return str(url).rstrip("/")
+    return url
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,7 +1,6 @@
 """One request and its whole response, within a deadline, as long as nobody closes what sends it."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 import anyio
 import attrs
@@ -9,8 +8,14 @@ import httpx
 
 from greenapi_async._http.body import refusal_body, whole_body
 from greenapi_async._http.failures import NO_ANSWER, transport_error
-from greenapi_async._http.transport import MOST_AT_ONCE, sender
-from greenapi_async.errors import ClientClosedError, TransportError
+from greenapi_async._http.loops import PerLoop, call_soon
+from greenapi_async._http.proxy import Proxies
+from greenapi_async._http.transport import make_client, ssl_context
+from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
+
+# httpx's own default: an injected client's pool is no smaller unless it was made so.
+_MOST_AT_ONCE = 100
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -29,33 +34,58 @@ class Response:
 
 
 class Http:
-    """The HTTP machinery that instances share.
+    """The HTTP machinery that instances share; it works on several event loops, one after another or at once.
 
     Attributes:
-        slots: as many as an httpx client's pool has; who sends holds one.
+        client: the httpx client that sends every request, injected or our own.
     """
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
-        self.slots = anyio.Semaphore(MOST_AT_ONCE, fast_acquire=True)
-        self._sender = sender(http_client)
-        self._sending: set[anyio.CancelScope] = set()
+        """Take the client, or make one.
+
+        Raises:
+            ConfigurationError: `http_client` is no httpx client.
+        """
+        if not isinstance(http_client, httpx.AsyncClient | None):
+            raise ConfigurationError("http_client must be an httpx.AsyncClient")
+
+        self._proxies = Proxies()
+        self._owned = http_client is None
+        self.client = make_client(self._proxies) if http_client is None else http_client
+        self._loops = PerLoop(_Running)
         self._closed = False
         self._timeout = timeout
         self._max_body = max_body
 
+    def check(self, url: httpx.URL) -> None:
+        """Find out now what would fail with every request to that address.
+
+        Raises:
+            ConfigurationError: the proxy that applies to it cannot be read.
+        """
+        if self._owned and url.scheme == "https":
+            self._proxies.proxy_for(url.scheme, url.host, url.port or 443)
+            ssl_context()  # Takes 20 ms, which no request should.
+
+    @property
+    def slots(self) -> "anyio.Semaphore":
+        """As many as an httpx client's pool has; whoever sends holds one."""
+        return self._loops.get().slots
+
     @property
     def closed(self) -> bool:
         """Whether it was closed, or the client underneath by its owner."""
-        return self._closed or self._sender.closed
+        return self._closed or self.client.is_closed
 
     async def aclose(self) -> None:
         """Take no more requests, end those under way, and close the client underneath unless it was injected."""
         self._closed = True
-        for scope in self._sending:
-            with suppress(RuntimeError):  # Of an event loop that is over.
-                scope.cancel()
+        self._loops.get().cancel()
+        for loop, running in self._loops.others():
+            call_soon(loop, running.cancel)
 
-        await self._sender.aclose()
+        if self._owned:
+            await self.client.aclose()
 
     async def get(self, url: httpx.URL, redact: Callable[[str], str]) -> Response:
         """Send one GET, and read the response; `redact` cleans what an error says.
@@ -69,34 +99,52 @@ class Http:
         if self.closed:
             raise ClientClosedError("the HTTP client is closed: make a new AsyncStatusesClient")
 
-        failure: TransportError | None = None
         started = anyio.current_time()
-
+        scopes = self._loops.get().scopes
         with anyio.CancelScope(deadline=started + self._timeout) as scope:
-            self._sending.add(scope)
+            scopes.add(scope)
             try:
-                http_code, headers, body = await self._sender.get(url, self._read)
+                http_code, headers, body = await self._send(url)
             except NO_ANSWER as error:
-                failure = transport_error(error, redact)
+                raise (self._closed_meanwhile() or transport_error(error, redact)) from None
             finally:
-                self._sending.discard(scope)
-
-        if self.closed and (scope.cancelled_caught or failure is not None):
-            raise ClientClosedError("the client was closed while it was asking")
+                scopes.discard(scope)
 
         if scope.cancelled_caught:
-            raise TransportError(f"no whole answer within {self._timeout:g} s", timeout=True)
-
-        if failure is not None:
-            raise failure
+            raise self._closed_meanwhile() or TransportError(
+                f"no whole response within {self._timeout:g} s", timeout=True
+            )
 
         duration = anyio.current_time() - started
         return Response(http_code=http_code, headers=headers, body=body, duration=duration)
 
-    async def _read(self, response: httpx.Response) -> tuple[int, Mapping[str, str], bytes]:
-        if response.status_code == 200:
-            body = await whole_body(response, self._max_body)
-        else:
-            body = await refusal_body(response)
+    def _closed_meanwhile(self) -> ClientClosedError | None:
+        return ClientClosedError("the client was closed during the request") if self.closed else None
+
+    async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
+        request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
+        request.url = (
+            url  # Without the default params of an injected client, and with its own way onto the wire.
+        )
+        response = await self.client.send(request, stream=True, follow_redirects=False)
+        try:
+            if response.status_code == 200:
+                body = await whole_body(response, self._max_body)
+            else:
+                body = await refusal_body(response)
+        finally:
+            await response.aclose()
 
         return response.status_code, response.headers, body
+
+
+class _Running:
+    """The requests of one event loop."""
+
+    def __init__(self) -> None:
+        self.slots = anyio.Semaphore(_MOST_AT_ONCE, fast_acquire=True)
+        self.scopes: set[anyio.CancelScope] = set()
+
+    def cancel(self) -> None:
+        for scope in self.scopes:
+            scope.cancel()

@@ -18,12 +18,16 @@ NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedReso
 
 
 def transport_error(error: BaseException, redact: Callable[[str], str] = str) -> TransportError:
-    """Return our error for one of `NO_ANSWER`."""
-    said = printable(redact(str(error)))
+    """Return our error for one of `NO_ANSWER`, with the first of its causes that says something."""
+    causes = _causes(error)
+    said = next(filter(None, (printable(redact(str(each))) for each in causes)), "")
     message = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    certificate = _certificate_error(error)
-    if certificate is not None and getattr(certificate, "verify_code", None) != _NOT_YET_VALID:
-        return TransportError(f"the server's TLS certificate was refused: {message}", refused="certificate")
+
+    for each in causes:
+        if isinstance(each, ssl.SSLCertVerificationError) and not _is_too_early(each):
+            return TransportError(
+                f"the server's TLS certificate was refused: {message}", refused="certificate"
+            )
 
     return TransportError(message)
 
@@ -53,13 +57,16 @@ def host_in(location: str | None) -> str | None:
     return printable(host or "") or None
 
 
-def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return the error and what led to it; the chain of causes may go in a circle."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
 
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
+    return causes
 
-    return None
+
+def _is_too_early(error: ssl.SSLCertVerificationError) -> bool:
+    return getattr(error, "verify_code", None) == _NOT_YET_VALID

@@ -1,94 +1,109 @@
 """Connections kept for each origin, last in first out, capped and safe under any cancellation."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
-from typing import TypeAlias, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import TypeAlias
 
-import anyio.lowlevel
+import anyio
 import httpcore
-import httpx
+
+from greenapi_async._http.loops import PerLoop
 
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
-_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+_REPEATABLE = {b"GET", b"HEAD"}
 _Connection: TypeAlias = httpcore.AsyncHTTPConnection
-_Exchange: TypeAlias = tuple[_Connection, httpcore.Response]
-_T = TypeVar("_T")
-Read: TypeAlias = Callable[[httpx.Response], Awaitable[_T]]
+_Origin: TypeAlias = tuple[bytes, bytes, int]
 
 
 class ConnectionPool:
     """Hands out idle connections, or makes one: a request never waits for another.
 
     httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
-    (encode/httpcore#1093). Here only what lies idle is counted, `most_idle` at most, until it expires: who is
-    cancelled takes the connection along. How many requests run at once is the caller's to limit.
+    (encode/httpcore#1093) or where a tunnel's set-up fails. Here only what lies idle is counted, `most_idle` at most,
+    until it expires: a request that is cancelled takes its connection along. How many run at once is the caller's to
+    limit.
     """
 
     def __init__(self, connect: Callable[[httpcore.Origin], _Connection], *, most_idle: int) -> None:
         self._connect = connect
-        self._most_idle = self._room = most_idle
-        self._closed = False
-        self._event_loop: object = None
-        self._idle: defaultdict[bytes, list[_Connection]] = defaultdict(list)
-        self._busy: set[_Connection] = set()
+        self._loops = PerLoop(lambda: _Kept(most_idle))
 
-    async def get(self, url: httpx.URL, headers: list[tuple[bytes, bytes]], read: Read[_T]) -> _T:
-        """Send a GET, once more where an idle connection was closed, and return what `read` makes of the answer.
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request, once more where an idle connection was closed; closing the response gives it back.
 
-        Raises:
-            httpx.TransportError: no whole answer came.
+        Raises what httpcore's connections raise.
         """
-        self._forget_other_event_loops()
-        origin = b"%b://%b" % (url.raw_scheme, url.netloc)
-        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        request = httpcore.Request("GET", target, headers=[(b"Host", url.netloc), *headers])
+        kept = self._loops.get()
+        url = request.url
+        origin = (url.scheme, url.host, url.origin.port)
 
-        try:
-            connection, reply = await self._send(request, origin)
+        if connection := await kept.take(origin):
             try:
-                result = await read(httpx.Response(reply.status, headers=reply.headers, stream=reply.stream))  # type: ignore[arg-type]  # It is one but in name.
-                await reply.aclose()
-            except BaseException:
-                await self._close(connection)
-                raise
-        except _BROKEN as error:
-            raise getattr(httpx, type(error).__name__)(str(error)) from error
+                return await _exchange(connection, request, kept, origin)
+            except _CLOSED_BY_SERVER:
+                if request.method not in _REPEATABLE or kept.closed:
+                    raise
 
-        await self._put_back(connection, origin)
-        return result
+        return await _exchange(self._connect(url.origin), request, kept, origin)
 
     async def aclose(self) -> None:
-        """Close every connection, the busy ones too: their requests fail."""
-        self._forget_other_event_loops()
-        self._closed = True
-        async with AsyncExitStack() as stack:  # A cancellation ends one's closing, and the others' goes on.
-            for connection in (*self._busy, *(each for idle in self._idle.values() for each in idle)):
-                stack.push_async_callback(connection.aclose)
+        """Close every connection of this event loop, the busy ones too: their requests fail."""
+        await self._loops.get().aclose()
 
-    def _forget_other_event_loops(self) -> None:
-        """Leave the connections of a loop that is over to the garbage collector: nobody else can close them."""
-        if self._event_loop != (event_loop := anyio.lowlevel.current_token()):
-            self._event_loop, self._room = event_loop, self._most_idle
-            self._idle.clear()
-            self._busy.clear()
 
-    async def _send(self, request: httpcore.Request, origin: bytes) -> _Exchange:
-        if kept := await self._take(origin):
-            with suppress(*_CLOSED_BY_SERVER):
-                return await self._exchange(kept, request)
+async def _exchange(
+    connection: _Connection, request: httpcore.Request, kept: "_Kept", origin: _Origin
+) -> httpcore.Response:
+    kept.busy.add(connection)
+    try:
+        response = await connection.handle_async_request(request)
+    except BaseException:
+        await kept.close(connection)
+        raise
 
-        return await self._exchange(self._connect(request.url.origin), request)
+    content = _Content(response, connection, kept, origin)
+    return httpcore.Response(
+        response.status, headers=response.headers, content=content, extensions=response.extensions
+    )
 
-    async def _exchange(self, connection: _Connection, request: httpcore.Request) -> _Exchange:
-        self._busy.add(connection)
+
+class _Content:
+    """A response's body; when it is closed, its connection goes back."""
+
+    def __init__(
+        self, response: httpcore.Response, connection: _Connection, kept: "_Kept", origin: _Origin
+    ) -> None:
+        self._response = response
+        self._connection = connection
+        self._kept = kept
+        self._origin = origin
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        stream: AsyncIterable[bytes] = self._response.stream  # type: ignore[assignment]  # httpcore's is sync or async.
+        return aiter(stream)
+
+    async def aclose(self) -> None:
         try:
-            return connection, await connection.handle_async_request(request)
+            await self._response.aclose()
         except BaseException:
-            await self._close(connection)
+            await self._kept.close(self._connection)
             raise
 
-    async def _take(self, origin: bytes) -> _Connection | None:
+        await self._kept.put_back(self._connection, self._origin)
+
+
+class _Kept:
+    """The connections of one event loop."""
+
+    def __init__(self, most_idle: int) -> None:
+        self.busy: set[_Connection] = set()
+        self.closed = False
+        self._room = most_idle
+        self._idle: defaultdict[_Origin, list[_Connection]] = defaultdict(list)
+
+    async def take(self, origin: _Origin) -> _Connection | None:
+        """Return an idle connection, or None."""
         while idle := self._idle[origin]:
             self._room += 1
             if not (connection := idle.pop()).has_expired():
@@ -98,22 +113,34 @@ class ConnectionPool:
 
         return None
 
-    async def _put_back(self, connection: _Connection, origin: bytes) -> None:
-        self._busy.discard(connection)
-        idle = self._idle[origin]
-        if connection.is_idle() and self._room > 0 and not self._closed:
+    async def put_back(self, connection: _Connection, origin: _Origin) -> None:
+        """Keep a connection that was taken, if it can be used again."""
+        self.busy.discard(connection)
+        if connection.is_idle() and self._room > 0 and not self.closed:
             self._room -= 1
-            idle.append(connection)
+            self._idle[origin].append(connection)
         else:
             await connection.aclose()
 
-        longest_unseen = next(iter(self._idle))  # Some origins are never asked again.
+        await self._close_longest_unseen()
+
+    async def close(self, connection: _Connection) -> None:
+        """Close a connection that was taken, whatever cancels meanwhile."""
+        self.busy.discard(connection)
+        with anyio.CancelScope(shield=True):
+            await connection.aclose()
+
+    async def aclose(self) -> None:
+        """Close them all, and keep none from now on."""
+        self.closed = True
+        idle = [connection for each in self._idle.values() for connection in each]
+        async with AsyncExitStack() as stack:  # A cancellation ends one's closing, and the others' goes on.
+            for connection in (*self.busy, *idle):
+                stack.push_async_callback(connection.aclose)
+
+    async def _close_longest_unseen(self) -> None:
+        longest_unseen = next(iter(self._idle))  # Some origins are never requested again.
         idle = self._idle[longest_unseen] = self._idle.pop(longest_unseen)
         if idle and idle[0].has_expired():
             self._room += 1
             await idle.pop(0).aclose()
-
-    async def _close(self, connection: _Connection) -> None:
-        self._busy.discard(connection)
-        with anyio.CancelScope(shield=True):
-            await connection.aclose()

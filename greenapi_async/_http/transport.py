@@ -1,56 +1,91 @@
-"""Who sends a question: connections of our own, or an httpx client, be it injected or one that knows proxies."""
+"""Transports: an httpx client of our own over the connection pool, direct or through a proxy."""
 
 import functools
 import ssl
 import sys
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
-from urllib.request import getproxies
+from collections.abc import Callable
+from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from greenapi_async.errors import ConfigurationError
+from greenapi_async._http.proxy import Proxies
 
 if TYPE_CHECKING:
-    from greenapi_async._http.pool import Read
+    import httpcore
 
-MOST_AT_ONCE: Final = (
-    100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
-)
 _MOST_IDLE = 1000  # One for each of many instances' hosts.
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
-_RAW_HEADERS = httpx.Headers({**_HEADERS, "User-Agent": "greenapi-async"}).raw
-_T = TypeVar("_T")
 
 
-class Sender(Protocol):
-    """Sends questions until it is closed."""
+class PooledTransport(httpx.AsyncHTTPTransport):
+    """httpx's own transport, over our pool.
 
-    @property
-    def closed(self) -> bool:
-        """Whether it can send no more."""
+    What watches httpx's transports, OpenTelemetry for one, sees it as any other. Its `__init__` would make a pool
+    and a TLS context; all that it keeps is the pool.
 
-    async def get(self, url: httpx.URL, read: "Read[_T]") -> _T:
-        """Ask, and return what `read` makes of the answer's `stream`; raises what httpx's transports raise."""
-
-    async def aclose(self) -> None:
-        """Close what is its own."""
-
-
-def sender(http_client: httpx.AsyncClient | None) -> Sender:
-    """Return who sends for a client.
-
-    Raises:
-        ConfigurationError: it is no httpx client, or a proxy of the environment cannot be used.
+    Args:
+        proxies: what the environment says of proxies.
+        check: called with the address that a direct connection leads to; raises where that is not admitted.
+        keepalive: seconds that a connection may lie idle; 0 keeps none.
     """
-    if http_client is None:
-        proxied = bool(getproxies().keys() - {"no"})
-        return _ByClient(_make_proxied_client(), owned=True) if proxied else _ByPool()
 
-    if not isinstance(http_client, httpx.AsyncClient):
-        raise ConfigurationError("http_client must be an httpx.AsyncClient")
+    def __init__(
+        self,
+        proxies: Proxies,
+        *,
+        check: Callable[[str], None] | None = None,
+        keepalive: float = _KEEPALIVE,
+    ) -> None:
+        # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
+        from greenapi_async._http.network import Guard, Network  # noqa: PLC0415
+        from greenapi_async._http.pool import ConnectionPool  # noqa: PLC0415
 
-    return _ByClient(http_client, owned=False)
+        self._proxies = proxies
+        self._keepalive = keepalive
+        self._direct = Network() if check is None else Guard(check)
+        self._pool: Any = ConnectionPool(self._connection, most_idle=_most_idle() if keepalive else 0)
+
+    def _connection(self, origin: "httpcore.Origin") -> "httpcore.AsyncHTTPConnection":
+        from greenapi_async._http.network import Connection  # noqa: PLC0415
+
+        secure = origin.scheme == b"https"
+        return Connection(
+            origin,
+            ssl_context=ssl_context() if secure else None,
+            keepalive_expiry=self._keepalive,
+            network_backend=self._network_to(origin),
+        )
+
+    def _network_to(self, origin: "httpcore.Origin") -> "httpcore.AsyncNetworkBackend":
+        proxy = self._proxies.proxy_for(origin.scheme.decode(), origin.host.decode(), origin.port)
+        if proxy is None:
+            return self._direct
+
+        from greenapi_async._http.tunnel import Tunnel  # noqa: PLC0415 - few have a proxy.
+
+        return Tunnel(proxy, ssl_context())
+
+
+class _NoCookies(CookieJar):
+    """Keeps nothing: a cookie of one response would go out with the next request, even of another instance."""
+
+    def extract_cookies(self, *_: object) -> None:
+        """Pass them over."""
+
+    def set_cookie(self, *_: object) -> None:
+        """Pass it over."""
+
+
+def make_client(proxies: Proxies) -> httpx.AsyncClient:
+    """Return an httpx client of our own."""
+    # A transport of its own switches httpx's look at the environment off.
+    return httpx.AsyncClient(
+        transport=PooledTransport(proxies),
+        cookies=_NoCookies(),
+        headers={"User-Agent": "greenapi-async"},
+        timeout=None,  # noqa: S113 - the caller bounds the whole.
+    )
 
 
 @functools.cache
@@ -68,62 +103,3 @@ def _most_idle() -> int:
 
     most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_IDLE if most_files == resource.RLIM_INFINITY else min(_MOST_IDLE, most_files // 2)
-
-
-class _ByPool:
-    """Asks the pool: httpx's client around it would cost as much again, for cookies and redirects."""
-
-    closed = False  # Nobody else can close it.
-
-    def __init__(self) -> None:
-        # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
-        from greenapi_async._http import network as _network  # noqa: PLC0415
-        from greenapi_async._http import pool as _pool  # noqa: PLC0415
-
-        connect = _network.connector(ssl_context(), keepalive=_KEEPALIVE)
-        self.pool = _pool.ConnectionPool(connect, most_idle=_most_idle())
-
-    async def get(self, url: httpx.URL, read: "Read[_T]") -> _T:
-        return await self.pool.get(url, _RAW_HEADERS, read)
-
-    async def aclose(self) -> None:
-        await self.pool.aclose()
-
-
-class _ByClient:
-    """Sends through httpx's client, with whatever headers and hooks it has."""
-
-    def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
-        self.client = client
-        self._owned = owned
-
-    @property
-    def closed(self) -> bool:
-        return self.client.is_closed
-
-    async def get(self, url: httpx.URL, read: "Read[_T]") -> _T:
-        request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
-        request.url = url  # Without the default params of an injected client.
-        response = await self.client.send(request, stream=True, follow_redirects=False)
-        try:
-            return await read(response)
-        finally:
-            await response.aclose()
-
-    async def aclose(self) -> None:
-        if self._owned:
-            await self.client.aclose()
-
-
-def _make_proxied_client() -> httpx.AsyncClient:
-    """Return a client over httpx's own pool, the one that speaks to proxies."""
-    try:
-        limits = httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=_KEEPALIVE)
-        # http is for loopback alone, and would show the token to the proxy.
-        return httpx.AsyncClient(verify=ssl_context(), limits=limits, mounts={"http://": None})
-    except (ImportError, ValueError) as error:
-        problem = f": {error}"
-    except httpx.InvalidURL:  # Its text quotes what may be a password.
-        problem = ", or what NO_PROXY names is no address"
-
-    raise ConfigurationError(f"the proxy that the environment names cannot be used{problem}")

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Protocol, cast
 
 import anyio
 import attrs
@@ -12,17 +12,14 @@ import httpx
 
 from greenapi_async._http.address import is_loopback, is_public, parsed_url
 from greenapi_async._http.failures import NO_ANSWER, abandon, transport_error
-from greenapi_async._http.network import Guard, connector
-from greenapi_async._http.pool import ConnectionPool, Read
-from greenapi_async._http.proxy import proxy_for
-from greenapi_async._http.transport import ssl_context
-from greenapi_async.errors import ConfigurationError, MediaError, TransportError
+from greenapi_async._http.proxy import Proxies
+from greenapi_async._http.transport import PooledTransport
+from greenapi_async.errors import MediaError, TransportError
 
 _SLOWEST: Final = 4096
 """Bytes a second: what stays below it uses the patience up, as silence does."""
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "greenapi-async"}
-_T = TypeVar("_T")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)")
 
 
@@ -74,21 +71,15 @@ async def download(
         MediaError: the address is not on the Internet.
         TransportError: no whole answer came.
     """
-    failure: TransportError | None = None
     raised: Exception | None = None
-
     with anyio.move_on_after(timeout) as scope:
-        patience = _Patience(scope, timeout)
         try:
-            raised = await _get(source, headers, lambda answer: _hand_over(answer, receiver, patience))
+            raised = await _get(source, headers, receiver, _Patience(scope, timeout))
         except NO_ANSWER as error:
-            failure = transport_error(error)
+            raise transport_error(error) from None
 
     if scope.cancelled_caught:
-        failure = TransportError(f"nothing came for {timeout:g} s, or next to nothing", timeout=True)
-
-    if failure is not None:
-        raise failure
+        raise TransportError(f"nothing came for {timeout:g} s, or next to nothing", timeout=True)
 
     if raised is not None:
         raise raised
@@ -133,35 +124,22 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
     return None
 
 
-async def _get(source: Source, headers: Mapping[str, str], read: Read[_T]) -> _T:
-    """Ask without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
-    headers = {**_HEADERS, **headers}
-    proxy = proxy_for(source.url)
-    if proxy is None:
-        addresses = _Addresses(loopback=source.loopback, public=source.url.scheme == "https")
-        connect = connector(ssl_context(), keepalive=0.0, network=Guard(addresses.check))
-        pool = ConnectionPool(connect, most_idle=0)
-        return await pool.get(source.url, httpx.Headers(headers).raw, read)
-
-    async with _proxied(source.url, proxy) as transport:
-        request = httpx.Request("GET", source.url, headers=headers)
-        response = await transport.handle_async_request(request)
-        try:
-            return await read(response)
-        finally:
-            await response.aclose()
-
-
-def _proxied(url: httpx.URL, proxy: str) -> httpx.AsyncHTTPTransport:
-    if not _may_be_public(url.host):
+async def _get(
+    source: Source, headers: Mapping[str, str], receiver: Receiver, patience: _Patience
+) -> Exception | None:
+    """Request without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
+    url = source.url
+    if not _may_be_public(url.host) and not (source.loopback and is_loopback(url.host)):
         raise _not_public()
 
+    addresses = _Addresses(loopback=source.loopback, public=url.scheme == "https")
+    transport = PooledTransport(Proxies(), check=addresses.check, keepalive=0.0)
+    request = httpx.Request("GET", url, headers={**_HEADERS, **headers})
+    response = await transport.handle_async_request(request)
     try:
-        return httpx.AsyncHTTPTransport(verify=ssl_context(), proxy=proxy)
-    except (ImportError, ValueError, httpx.InvalidURL):  # Its text may quote a password.
-        problem = ConfigurationError("the proxy that the environment names cannot be used")
-
-    raise problem
+        return await _hand_over(response, receiver, patience)
+    finally:
+        await response.aclose()
 
 
 @attrs.frozen(kw_only=True)
@@ -179,7 +157,7 @@ class _Addresses:
 
 
 def _may_be_public(host: str) -> bool:
-    """Tell whether a proxy may be asked for a host: where a name leads, only the proxy can look."""
+    """Return whether a host may be on the Internet: where a name leads, only whoever connects can look."""
     host = host.rstrip(".")
     if ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]):
         return is_public(host)  # Other notations of an IPv4 address are no address to `is_public`.
