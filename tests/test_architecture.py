@@ -40,7 +40,7 @@ INSIDE = {
     "_media": ["save", "download", "part", "name", "filetype"],
     "_decoding": ["page", "statuses", "converter", "typed"],
     "_http": [
-        *("exchange", "transport", "pool", "tunnel", "network", "loops"),
+        *("exchange", "limiter", "transport", "pool", "tunnel", "network", "loops"),
         *("proxy", "body", "failures", "address"),
     ],
 }

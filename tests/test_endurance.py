@@ -49,7 +49,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
         gc.collect()
         await anyio.wait_all_tasks_blocked()
-        slots = client._shared.http.slots
+        slots = client._shared.http._loops.get().slots
         kept = [
             each for idle in client.http_client._transport._pool._loops.get()._idle.values() for each in idle
         ]

@@ -1,13 +1,11 @@
 """One instance of GREEN-API: its address, token, rate limit and HTTP, and what it answers."""
 
 import functools
-import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import anyio
 import attrs
 
 from greenapi_async._api import refusals
@@ -15,7 +13,7 @@ from greenapi_async._api.token import MASK, MaskedURL, Secret, on_the_wire, reda
 from greenapi_async._decoding.page import Page, read, scan
 from greenapi_async._http.address import is_loopback, parsed_url
 from greenapi_async._http.exchange import Http, Response
-from greenapi_async._http.loops import PerLoop
+from greenapi_async._http.limiter import RateLimiter
 from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError, sealed
 from greenapi_async.models import Status
 
@@ -123,19 +121,15 @@ class Instance:
         raise failure
 
     async def _response(self, minutes: int | None) -> Response:
-        slots = self._http.slots
-        await self._limiter.acquire(slots)
         try:
             return await self._exchange(minutes)
         except BaseException as error:  # noqa: BLE001 - it goes on as it is.
             # The frames below show the URL to whoever prints a traceback with locals, even that of a Ctrl-C.
             raise sealed(error)  # noqa: B904 - it is the same exception.
-        finally:
-            slots.release()
 
     async def _exchange(self, minutes: int | None) -> Response:
         with on_the_wire(self._token):
-            response = await self._http.get(self._url(minutes), self._token.redact_text)
+            response = await self._http.get(self._url(minutes), self._limiter, self._token.redact_text)
 
         # A short made-up token may be a word of somebody's text; of a refusal's own words it is none.
         if response.http_code != 200 or self._token.is_distinctive or response.body.lstrip()[:1] != b"[":
@@ -150,37 +144,6 @@ class Instance:
         query = "" if minutes is None else f"?minutes={minutes}"
         url = f"{self.api_url}/waInstance{self.id_instance}/getIncomingStatuses/{MASK}{query}"
         return MaskedURL(url, self._token)
-
-
-class RateLimiter:
-    """Lets the requests of one instance leave one after the other, `period` seconds apart."""
-
-    def __init__(self, period: float) -> None:
-        self._period = period
-        self._loops = PerLoop(_Queue)
-
-    async def acquire(self, slots: "anyio.Semaphore") -> None:
-        """Wait for the turn and for a slot, which the caller gives back.
-
-        A caller that is cancelled while it waits takes no turn.
-        """
-        if not self._period:
-            await slots.acquire()
-            return
-
-        queue = self._loops.get()
-        async with queue.lock:
-            await anyio.sleep_until(queue.next_at)
-            await slots.acquire()
-            queue.next_at = anyio.current_time() + self._period
-
-
-class _Queue:
-    """Those of one event loop who wait."""
-
-    def __init__(self) -> None:
-        self.lock = anyio.Lock(fast_acquire=True)
-        self.next_at = -math.inf
 
 
 def _checked_id(id_instance: object) -> str:

@@ -8,14 +8,14 @@ import httpx
 
 from greenapi_async._http.body import refusal_body, whole_body
 from greenapi_async._http.failures import NO_ANSWER, transport_error
+from greenapi_async._http.limiter import RateLimiter
 from greenapi_async._http.loops import PerLoop, call_soon
 from greenapi_async._http.proxy import Proxies
-from greenapi_async._http.transport import make_client, ssl_context
+from greenapi_async._http.transport import HEADERS, make_client, ssl_context
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
 
 # httpx's own default: an injected client's pool is no smaller unless it was made so.
 _MOST_AT_ONCE = 100
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -68,11 +68,6 @@ class Http:
             ssl_context()  # Takes 20 ms, which no request should.
 
     @property
-    def slots(self) -> "anyio.Semaphore":
-        """As many as an httpx client's pool has; whoever sends holds one."""
-        return self._loops.get().slots
-
-    @property
     def closed(self) -> bool:
         """Whether it was closed, or the client underneath by its owner."""
         return self._closed or self.client.is_closed
@@ -87,8 +82,8 @@ class Http:
         if self._owned:
             await self.client.aclose()
 
-    async def get(self, url: httpx.URL, redact: Callable[[str], str]) -> Response:
-        """Send one GET, and read the response; `redact` cleans what an error says.
+    async def get(self, url: httpx.URL, limiter: RateLimiter, redact: Callable[[str], str]) -> Response:
+        """Send one GET when it is its turn, and read the response; `redact` cleans what an error says.
 
         Raises:
             ClientClosedError: the client underneath is closed, or was meanwhile.
@@ -96,11 +91,20 @@ class Http:
             BodyTooLargeError: a 200 is larger than `max_body`.
             DecodeError: a 200 is packed wrongly.
         """
+        running = self._loops.get()
+        await limiter.acquire(running.slots)
+        try:
+            return await self._exchange(url, running.scopes, redact)
+        finally:
+            running.slots.release()
+
+    async def _exchange(
+        self, url: httpx.URL, scopes: set[anyio.CancelScope], redact: Callable[[str], str]
+    ) -> Response:
         if self.closed:
             raise ClientClosedError("the HTTP client is closed: make a new AsyncStatusesClient")
 
         started = anyio.current_time()
-        scopes = self._loops.get().scopes
         with anyio.CancelScope(deadline=started + self._timeout) as scope:
             scopes.add(scope)
             try:
@@ -111,9 +115,8 @@ class Http:
                 scopes.discard(scope)
 
         if scope.cancelled_caught:
-            raise self._closed_meanwhile() or TransportError(
-                f"no whole response within {self._timeout:g} s", timeout=True
-            )
+            late = TransportError(f"no whole response within {self._timeout:g} s", timeout=True)
+            raise self._closed_meanwhile() or late
 
         duration = anyio.current_time() - started
         return Response(http_code=http_code, headers=headers, body=body, duration=duration)
@@ -122,7 +125,8 @@ class Http:
         return ClientClosedError("the client was closed during the request") if self.closed else None
 
     async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
-        request = self.client.build_request("GET", url, headers=_HEADERS, timeout=None)
+        headers = None if self._owned else HEADERS
+        request = self.client.build_request("GET", url, headers=headers, timeout=None)
         request.url = (
             url  # Without the default params of an injected client, and with its own way onto the wire.
         )

@@ -1,19 +1,32 @@
 """Connections kept for each origin, last in first out, capped and safe under any cancellation."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 import anyio
 import httpcore
+import httpx
 
 from greenapi_async._http.loops import PerLoop
 
+_ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
+    (httpcore.ConnectError, httpx.ConnectError),
+    (httpcore.ReadError, httpx.ReadError),
+    (httpcore.WriteError, httpx.WriteError),
+    (httpcore.NetworkError, httpx.NetworkError),
+    (httpcore.ProxyError, httpx.ProxyError),
+    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
+    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
+    (httpcore.ProtocolError, httpx.ProtocolError),
+    (httpcore.UnsupportedProtocol, httpx.UnsupportedProtocol),
+)
+_BROKEN = tuple(theirs for theirs, _ in _ERRORS)
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
-_REPEATABLE = {b"GET", b"HEAD"}
+_REPEATABLE = {"GET", "HEAD"}
 _Connection: TypeAlias = httpcore.AsyncHTTPConnection
-_Origin: TypeAlias = tuple[bytes, bytes, int]
+_Origin: TypeAlias = tuple[bytes, bytes, int | None]
 
 
 class ConnectionPool:
@@ -29,32 +42,47 @@ class ConnectionPool:
         self._connect = connect
         self._loops = PerLoop(lambda: _Kept(most_idle))
 
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+    async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request, once more where an idle connection was closed; closing the response gives it back.
 
-        Raises what httpcore's connections raise.
+        Raises:
+            httpx.TransportError: no head of a response came; reading the body raises it, too.
         """
         kept = self._loops.get()
-        url = request.url
-        origin = (url.scheme, url.host, url.origin.port)
+        sent = _for_httpcore(request)
+        origin = (sent.url.scheme, sent.url.host, sent.url.port)
 
-        if connection := await kept.take(origin):
-            try:
-                return await _exchange(connection, request, kept, origin)
-            except _CLOSED_BY_SERVER:
-                if request.method not in _REPEATABLE or kept.closed:
-                    raise
+        try:
+            if connection := await kept.take(origin):
+                try:
+                    return await _exchange(connection, sent, kept, origin)
+                except _CLOSED_BY_SERVER:
+                    if request.method not in _REPEATABLE or kept.closed:
+                        raise
 
-        return await _exchange(self._connect(url.origin), request, kept, origin)
+            return await _exchange(self._connect(sent.url.origin), sent, kept, origin)
+        except _BROKEN as error:
+            raise _httpx_error(error) from error
 
     async def aclose(self) -> None:
         """Close every connection of this event loop, the busy ones too: their requests fail."""
         await self._loops.get().aclose()
 
 
+def _for_httpcore(request: httpx.Request) -> httpcore.Request:
+    url = request.url
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    return httpcore.Request(request.method, target, headers=request.headers.raw, content=request.stream)
+
+
+def _httpx_error(error: Exception) -> httpx.TransportError:
+    ours = next(ours for theirs, ours in _ERRORS if isinstance(error, theirs))
+    return ours(str(error))
+
+
 async def _exchange(
     connection: _Connection, request: httpcore.Request, kept: "_Kept", origin: _Origin
-) -> httpcore.Response:
+) -> httpx.Response:
     kept.busy.add(connection)
     try:
         response = await connection.handle_async_request(request)
@@ -63,12 +91,12 @@ async def _exchange(
         raise
 
     content = _Content(response, connection, kept, origin)
-    return httpcore.Response(
-        response.status, headers=response.headers, content=content, extensions=response.extensions
+    return httpx.Response(
+        response.status, headers=response.headers, stream=content, extensions=response.extensions
     )
 
 
-class _Content:
+class _Content(httpx.AsyncByteStream):
     """A response's body; when it is closed, its connection goes back."""
 
     def __init__(
@@ -79,11 +107,15 @@ class _Content:
         self._kept = kept
         self._origin = origin
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        stream: AsyncIterable[bytes] = self._response.stream  # type: ignore[assignment]  # httpcore's is sync or async.
-        return aiter(stream)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.stream:  # type: ignore[union-attr]  # httpcore's are sync or async.
+                yield chunk
+        except _BROKEN as error:
+            raise _httpx_error(error) from error
 
     async def aclose(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end."""
         try:
             await self._response.aclose()
         except BaseException:

@@ -4,8 +4,7 @@ import functools
 import ssl
 import sys
 from collections.abc import Callable
-from http.cookiejar import CookieJar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -15,14 +14,12 @@ if TYPE_CHECKING:
     import httpcore
 
 _MOST_IDLE = 1000  # One for each of many instances' hosts.
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 
 
-class PooledTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport, over our pool.
-
-    What watches httpx's transports, OpenTelemetry for one, sees it as any other. Its `__init__` would make a pool
-    and a TLS context; all that it keeps is the pool.
+class PooledTransport(httpx.AsyncBaseTransport):
+    """Sends httpx's requests over our pool.
 
     Args:
         proxies: what the environment says of proxies.
@@ -44,7 +41,19 @@ class PooledTransport(httpx.AsyncHTTPTransport):
         self._proxies = proxies
         self._keepalive = keepalive
         self._direct = Network() if check is None else Guard(check)
-        self._pool: Any = ConnectionPool(self._connection, most_idle=_most_idle() if keepalive else 0)
+        self._pool = ConnectionPool(self._connection, most_idle=_most_idle() if keepalive else 0)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; its body is a stream, and closing the response gives the connection back.
+
+        Raises:
+            httpx.TransportError: no response came.
+        """
+        return await self._pool.send(request)
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop, the busy ones too: their requests fail."""
+        await self._pool.aclose()
 
     def _connection(self, origin: "httpcore.Origin") -> "httpcore.AsyncHTTPConnection":
         from greenapi_async._http.network import Connection  # noqa: PLC0415
@@ -67,25 +76,36 @@ class PooledTransport(httpx.AsyncHTTPTransport):
         return Tunnel(proxy, ssl_context())
 
 
-class _NoCookies(CookieJar):
+class _NoCookies(httpx.Cookies):
     """Keeps nothing: a cookie of one response would go out with the next request, even of another instance."""
 
-    def extract_cookies(self, *_: object) -> None:
+    def extract_cookies(self, response: httpx.Response) -> None:
         """Pass them over."""
 
-    def set_cookie(self, *_: object) -> None:
-        """Pass it over."""
+
+class _Client(httpx.AsyncClient):
+    """An httpx client without cookies."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """An empty jar, made anew: nothing stays in it."""
+        return _NoCookies()
+
+    @cookies.setter
+    def cookies(self, _: object) -> None:
+        """Keep none."""
 
 
 def make_client(proxies: Proxies) -> httpx.AsyncClient:
     """Return an httpx client of our own."""
     # A transport of its own switches httpx's look at the environment off.
-    return httpx.AsyncClient(
+    client = _Client(
         transport=PooledTransport(proxies),
-        cookies=_NoCookies(),
-        headers={"User-Agent": "greenapi-async"},
-        timeout=None,  # noqa: S113 - the caller bounds the whole.
+        headers={**HEADERS, "User-Agent": "greenapi-async"},
+        timeout=None,
     )
+    del client.headers["Connection"]  # HTTP/1.1 keeps connections by itself.
+    return client
 
 
 @functools.cache
