@@ -53,8 +53,8 @@ def fuzz(session: nox.Session) -> None:
 def endurance(session: nox.Session) -> None:
     """Kill a poller 200 times, and let one run for ten minutes."""
     install(session, "tests")
-    session.run("python", "tests/killed.py", "200")
-    session.run("python", "tests/soak.py", "10")
+    session.run("python", "tests/support/killed.py", "200")
+    session.run("python", "tests/support/soak.py", "10")
 
 
 @nox.session

@@ -34,7 +34,7 @@ NASTY = [
     "\x00",
     "*" * 2000,
 ]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "support"))
 
 with atheris.instrument_imports(include=["greenapi_async", "cattrs"]):
     from decoding import examine, read_case

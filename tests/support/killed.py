@@ -1,6 +1,6 @@
 """Processes that poll into one file: killed at random moments, or four at once; and what they saw.
 
-`python tests/killed.py 200` kills so often; `tests/test_killed.py` runs a shorter one.
+`python tests/support/killed.py 200` kills so often; `tests/test_killed.py` runs a shorter one.
 """
 
 import multiprocessing

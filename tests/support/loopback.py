@@ -9,7 +9,7 @@ import httpx
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
-_TLS = Path(__file__).parent / "tls"
+_TLS = Path(__file__).parents[1] / "tls"
 
 
 def trusting_context():

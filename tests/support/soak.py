@@ -1,7 +1,7 @@
 """Polls a faulty simulator at high speed for minutes, and watches memory and open files.
 
-`python tests/soak.py 10` runs for ten minutes, a thousand times as fast as the clock, and fails where memory or open
-files grow, or where a status is lost, or repeated more often than the poller was cancelled.
+`python tests/support/soak.py 10` runs for ten minutes, a thousand times as fast as the clock, and fails where memory or
+open files grow, or where a status is lost, or repeated more often than the poller was cancelled.
 """
 
 import logging
