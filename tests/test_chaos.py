@@ -7,7 +7,7 @@ import anyio
 import pytest
 import trio
 from memory import connect_in_memory
-from trio.testing import MockClock
+from virtual_time import run_in_virtual_time
 
 from greenapi_async import AsyncStatusesClient, UnknownStatus, from_dict
 from greenapi_async._polling import backoff as _backoff
@@ -115,7 +115,7 @@ def test_20_000_ticks_among_all_faults_lose_nothing_and_repeat_nothing(caplog):
 
         return run, lost
 
-    run, lost = trio.run(play, clock=MockClock(autojump_threshold=0))
+    run, lost = run_in_virtual_time(play)
 
     assert not any(lost)
     assert len(run.posted) > 1000
@@ -171,9 +171,7 @@ async def first_of(seed, count):
 
 def test_chaos_is_the_same_for_a_seed():
     """What a seed brought to light can be looked at again, but for the names of media files."""
-    once, again, other = (
-        trio.run(first_of, seed, 300, clock=MockClock(autojump_threshold=0)) for seed in (3, 3, 4)
-    )
+    once, again, other = (run_in_virtual_time(first_of, seed, 300) for seed in (3, 3, 4))
 
     assert once == again
     assert once[0] != other[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
+from fake_api import TOKEN
 from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient, cli, from_dict
@@ -23,7 +24,6 @@ from greenapi_async.cli import commands
 from greenapi_async.cli import terminal as _terminal
 from greenapi_async.simulator import Answer, Refuse, Reset, Simulator, demo
 
-TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
 KINDS = {"text", "image", "video", "audio", "deleted", "unknown"}
 FULL = Path("/dev/full")
 NOON = 1_763_812_800  # 2025-11-22 12:00 UTC

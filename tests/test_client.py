@@ -9,12 +9,12 @@ import anyio
 import httpx
 import pytest
 import respx
+from clients import client_of, injected
+from fake_api import ID, TOKEN, FakeApi
 
 from greenapi_async import AsyncStatusesClient, StatusPoller, errors
 from greenapi_async.simulator import Delay, Simulator
 
-ID = "1101000001"
-TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
 VARIABLES = [
     "GREEN_API_ID_INSTANCE",
     "GREEN_API_TOKEN_INSTANCE",
@@ -26,24 +26,6 @@ VARIABLES = [
 def client(**changes):
     arguments = {"id_instance": ID, "api_token_instance": TOKEN} | changes
     return AsyncStatusesClient(arguments.pop("id_instance"), arguments.pop("api_token_instance"), **arguments)
-
-
-def client_of(simulator, **settings):
-    usual = {"api_url": simulator.url, "max_rate": None, "retries": 0}
-    return AsyncStatusesClient(simulator.id_instance, simulator.token, **usual | settings)
-
-
-def injected(asked=None):
-    """An httpx client whose API has no statuses and writes down what it is asked."""
-
-    def answers(request):
-        if asked is not None:
-            asked.append(
-                f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.raw_path.decode()}"
-            )
-        return httpx.Response(200, content=b"[]")
-
-    return httpx.AsyncClient(transport=httpx.MockTransport(answers))
 
 
 @pytest.fixture
@@ -81,11 +63,11 @@ def urls(route):
 @pytest.mark.anyio
 async def test_an_id_is_digits_of_any_length(id_instance):
     """Ids have 10 digits, since July 2026 also 12; the API may go on."""
-    asked = []
+    api = FakeApi()
 
-    await client(id_instance=id_instance, http_client=injected(asked)).fetch()
+    await client(id_instance=id_instance, http_client=injected(api)).fetch()
 
-    assert asked == [f"https://api.green-api.com/waInstance{id_instance}/getIncomingStatuses/{TOKEN}"]
+    assert api.urls == [f"https://api.green-api.com/waInstance{id_instance}/getIncomingStatuses/{TOKEN}"]
 
 
 NOT_POSITIVE = [0, -1, math.inf, -math.inf, math.nan, True, False, "60", b"60"]
@@ -161,11 +143,11 @@ def test_a_wrong_token_is_not_told(token):
 )
 async def test_the_address_is_kept_as_given(api_url, begin):
     """Each instance has its own, shown in the console; it may hold a path and end in a slash."""
-    asked = []
+    api = FakeApi()
 
-    await client(api_url=api_url, http_client=injected(asked)).fetch()
+    await client(api_url=api_url, http_client=injected(api)).fetch()
 
-    assert asked[0].startswith(f"{begin}Instance{ID}/")
+    assert api.urls[0].startswith(f"{begin}Instance{ID}/")
 
 
 @pytest.mark.parametrize(
@@ -257,13 +239,13 @@ def test_a_wrong_argument_of_poll_is_named(name, value):
     ],
 )
 def test_poll_makes_a_poller_and_asks_nothing(arguments):
-    asked = []
+    api = FakeApi()
 
-    poller = client(http_client=injected(asked)).poll(**arguments)
+    poller = client(http_client=injected(api)).poll(**arguments)
 
     assert isinstance(poller, StatusPoller)
     assert poller.health.state == "starting"
-    assert asked == []
+    assert api.asked == []
 
 
 # The environment
@@ -382,14 +364,14 @@ def test_no_env_file_is_read(environment, tmp_path, monkeypatch):
 
 @pytest.mark.anyio
 async def test_another_instance_asks_with_its_own_id_and_token():
-    asked = []
-    first = client(api_url="https://1101.api.green-api.com/v3", http_client=injected(asked))
+    api = FakeApi()
+    first = client(api_url="https://1101.api.green-api.com/v3", http_client=injected(api))
 
     await first.for_instance(7103000002, "t2").fetch(5)
     await first.for_instance("7103000003", "t3", api_url="https://7103.api.greenapi.com/").fetch(5)
     await first.fetch(5)
 
-    assert asked == [
+    assert api.urls == [
         "https://1101.api.green-api.com/v3/waInstance7103000002/getIncomingStatuses/t2?minutes=5",
         "https://7103.api.greenapi.com/waInstance7103000003/getIncomingStatuses/t3?minutes=5",
         f"https://1101.api.green-api.com/v3/waInstance{ID}/getIncomingStatuses/{TOKEN}?minutes=5",
@@ -475,14 +457,14 @@ async def closed_child(client):
 )
 async def test_a_closed_client_says_so(close, own):
     """Whether it was closed, or the one it shares connections with; nothing is sent."""
-    asked = []
-    closed = await close(client(http_client=None if own else injected(asked), retries=2, max_rate=None))
+    api = FakeApi()
+    closed = await close(client(http_client=None if own else injected(api), retries=2, max_rate=None))
 
     with pytest.raises(errors.ClientClosedError, match="closed") as caught:
         await closed.fetch()
 
     assert not caught.value.retryable
-    assert asked == []
+    assert api.asked == []
 
 
 @pytest.mark.anyio

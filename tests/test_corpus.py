@@ -8,11 +8,11 @@ import pytest
 from decoding import examine, read_case
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import SAMPLES
 
 from greenapi_async import DecodeError, GreenApiError, from_dict
 
 TESTS = Path(__file__).parent
-SAMPLES = json.loads((TESTS / "samples" / "every_type.json").read_text("utf-8"))
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from clients import client_of
 from versions import ANYIO
 
-from greenapi_async import AsyncStatusesClient
 from greenapi_async.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
     async with (
         Simulator(max_rate=None) as api,
-        AsyncStatusesClient(api.id_instance, api.token, api_url=api.url, max_rate=None, retries=0) as client,
+        client_of(api) as client,
     ):
         async with anyio.create_task_group() as tasks:
             for _ in range(2 * PLACES):

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 import trio
-from test_fetch import FakeApi, client, in_virtual_time, item, reply, with_cause
+from clients import client
+from fake_api import FakeApi, item, reply, with_cause
+from virtual_time import in_virtual_time
 
 from greenapi_async import errors
 

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from clients import client_of
 
-from greenapi_async import AsyncStatusesClient, GreenApiError, simulator
+from greenapi_async import GreenApiError, simulator
 from greenapi_async.simulator import Fault, Simulator, Spoil
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide.md"
@@ -46,15 +47,8 @@ async def test_a_line_of_the_guide_does_what_it_says(script, expected):
     async with Simulator(max_rate=None) as api:
         api.post()
         scripted(api, script)
-        async with AsyncStatusesClient(
-            api.id_instance,
-            api.token,
-            api_url=api.url,
-            timeout=0.3 if "Delay" in script or "Drip" in script else 30.0,
-            retries=0,
-            max_rate=None,
-            max_body=2**20,
-        ) as client:
+        timeout = 0.3 if "Delay" in script or "Drip" in script else 30.0
+        async with client_of(api, timeout=timeout, max_body=2**20) as client:
             first = await outcome(client)
             api.faults.clear()
             second = await outcome(client)

@@ -1,6 +1,5 @@
 """One question and its answer: `fetch` from the arguments to the statuses."""
 
-import functools
 import gzip
 import json
 import math
@@ -13,8 +12,10 @@ import pytest
 import respx
 import trio
 from anyio.lowlevel import checkpoint
+from clients import client, client_of, failure_of, injected
+from fake_api import ID, TOKEN, FakeApi, item, reply, with_cause
 from media_world import Raw
-from trio.testing import MockClock
+from virtual_time import in_virtual_time
 
 from greenapi_async import AsyncStatusesClient, errors
 from greenapi_async.simulator import (
@@ -29,61 +30,8 @@ from greenapi_async.simulator import (
     Truncate,
 )
 
-ID = "1101000001"
-TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
-HOST = "https://1101.api.green-api.com"
 PATH = f"/waInstance{ID}/getIncomingStatuses/{TOKEN}"
 MIB = 2**20
-
-
-def item(number=1, **fields):
-    usual = {
-        "idMessage": str(number),
-        "timestamp": 1710232595,
-        "typeMessage": "audioMessage",
-        "chatId": "1@c.us",
-    }
-    return usual | fields
-
-
-def reply(http_code=200, body=b"[]", **headers):
-    """What the fake API answers; `body` may be a stream."""
-    content = body if isinstance(body, bytes | httpx.AsyncByteStream) else json.dumps(body).encode()
-    kind = "stream" if isinstance(content, httpx.AsyncByteStream) else "content"
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return {"status_code": http_code, kind: content, "headers": named}
-
-
-class FakeApi:
-    """Gives its answers one after the other, the last one for ever; remembers what it was asked and when.
-
-    An answer is a `reply`, an exception to raise, or a number of seconds to take for an empty array.
-    """
-
-    def __init__(self, *answers):
-        self._answers = list(answers or [reply()])
-        self.asked = []
-        self.times = []
-        self.busy = self.busiest = 0
-
-    async def __call__(self, request):
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        self.asked.append(request)
-        self.times.append(anyio.current_time())
-
-        if isinstance(answer, Exception):
-            raise answer
-
-        if isinstance(answer, dict):
-            return httpx.Response(**answer)
-
-        self.busy += 1
-        self.busiest = max(self.busiest, self.busy)
-        try:
-            await anyio.sleep(answer)
-        finally:
-            self.busy -= 1
-        return httpx.Response(200, content=b"[]")
 
 
 class Trickle(httpx.AsyncByteStream):
@@ -110,25 +58,6 @@ class Trickle(httpx.AsyncByteStream):
         self.closed = True
 
 
-def injected(api, **arguments):
-    return httpx.AsyncClient(transport=httpx.MockTransport(api), **arguments)
-
-
-def client(api=None, **settings):
-    """A client that asks once and waits for nobody; of a fake API, or else of its own connections."""
-    usual = {"api_url": HOST, "max_rate": None, "retries": 0}
-    if api is not None:
-        usual["http_client"] = injected(api)
-
-    return AsyncStatusesClient(ID, TOKEN, **usual | settings)
-
-
-def client_of(simulator, **settings):
-    """A client of a simulator, over real sockets of its own."""
-    usual = {"api_url": simulator.url, "max_rate": None, "retries": 0}
-    return AsyncStatusesClient(simulator.id_instance, simulator.token, **usual | settings)
-
-
 @pytest.fixture(params=["its own connections", "an injected client"])
 def connect(request):
     """Makes a client of a fake API, once at the level of httpcore and once as an injected client."""
@@ -143,25 +72,6 @@ def connect(request):
             return client(**settings)
 
         yield connected
-
-
-def in_virtual_time(test):
-    """Run a test on trio, where waiting takes no time."""
-
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        trio.run(functools.partial(test, *args, **kwargs), clock=MockClock(autojump_threshold=0))
-
-    return run
-
-
-async def failure_of(client, minutes=None):
-    """Ask, and return the error that comes instead of statuses."""
-    async with client:
-        with pytest.raises(errors.GreenApiError) as caught:
-            await client.fetch(minutes)
-
-    return caught.value
 
 
 # The question
@@ -411,11 +321,6 @@ async def test_a_failure_whose_causes_go_in_a_circle_is_told():
     failure = await failure_of(client(FakeApi(cause)))
 
     assert (type(failure), failure.retryable) == (errors.TransportError, True)
-
-
-def with_cause(error, cause):
-    error.__cause__ = cause
-    return error
 
 
 @pytest.mark.anyio

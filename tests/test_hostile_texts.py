@@ -4,19 +4,19 @@ import io
 import json
 import re
 import sys
-from pathlib import Path
 
 import anyio
 import httpx
 import pytest
-from decoding import TOKEN, is_harmless
+from decoding import is_harmless
+from fake_api import TOKEN
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import SAMPLES
 
 from greenapi_async import AsyncStatusesClient, GreenApiError, cli, from_dict
 from greenapi_async.cli import terminal as _terminal
 
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "every_type.json").read_text("utf-8"))
 LOCATION = "https://\u202e.example/\x1b[2J".encode()
 OWN_COLOURS = re.compile(r"\x1b\[(0|1|2|3[1-6])m")
 

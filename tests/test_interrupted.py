@@ -3,10 +3,10 @@
 import asyncio
 import gc
 from itertools import count
-from pathlib import Path
 
 import anyio
 import pytest
+from process import open_files
 from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient
@@ -56,7 +56,7 @@ async def played(cancelled, directory, delivery):
     """Cancel at the first wait, the second and so on; return how each went: ids handled before and left after."""
     async with Simulator(max_rate=None) as api:
         posted = {api.post("text")["idMessage"] for _ in range(2)}
-        open_files = None
+        open_at_first = None
         outcomes = []
 
         for n in count(1):
@@ -65,19 +65,15 @@ async def played(cancelled, directory, delivery):
             reached = await cancelled(n, handle_two(api, path, handled, delivery))
             assert cancelled is cancelled_by_asyncio or {path} >= set(directory.glob(f"{n}.db*"))
             outcomes.append((handled, await left_in(api, path)))
-            open_files = open_files or descriptors()
+            open_at_first = open_at_first or open_files()
             if not reached:
                 break
 
         await anyio.wait_all_tasks_blocked()
         gc.collect()
-        assert descriptors() <= open_files
+        assert open_files() <= open_at_first
         assert len(outcomes) > 20
         return posted, outcomes
-
-
-def descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def left_in(api, path):

@@ -7,13 +7,14 @@ import random
 import stat
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from clients import client_of
 from loopback import connect_proxy, tls_in_front_of, trusting_context
-from media_world import JPEG, Seen, Stall, Steady, client_of, posted, serve, tree
+from media_world import JPEG, Seen, Stall, Steady, posted, serve, tree
+from process import open_files
 
 from greenapi_async import (
     ClientClosedError,
@@ -45,10 +46,6 @@ def quick_retries(monkeypatch):
 async def api():
     async with Simulator(max_rate=None) as api:
         yield api
-
-
-def open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def interrupted(api, status, directory, fault):

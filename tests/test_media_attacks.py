@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 import pytest
 from anyio.abc import SocketAttribute
+from clients import client_of
 from hypothesis import given
 from hypothesis import strategies as st
-from media_world import JPEG, Raw, Seen, Stall, client_of, files_no_larger_than, posted, serve, tree
+from media_world import JPEG, Raw, Seen, Stall, files_no_larger_than, posted, serve, tree
 
 from greenapi_async import (
     AudioStatus,

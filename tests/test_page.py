@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -11,6 +10,7 @@ import pytest
 import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from samples import SAMPLES
 
 from greenapi_async import _turn, from_dict
 from greenapi_async._api import refusals as _refusals
@@ -20,7 +20,6 @@ from greenapi_async._decoding import typed as _items
 from greenapi_async.errors import DecodeError, GreenApiError
 from greenapi_async.models import ImageStatus
 
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "every_type.json").read_text("utf-8"))
 IMAGE = SAMPLES[1]
 FRAGMENTS = [
     *('"', "\\", "{", "}", "[", "]", ",", ":", " ", "\n", "\0", "\xa0", "\ufeff", '},{"a', "{},", "[{}],"),

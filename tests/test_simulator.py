@@ -5,11 +5,11 @@ import gzip
 import json
 import re
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
+from samples import SAMPLES
 
 from greenapi_async.simulator import (
     Answer,
@@ -27,7 +27,6 @@ from greenapi_async.simulator import (
 
 NOW = 1_710_232_595.25
 DAY = 86_400
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "every_type.json").read_text("utf-8"))
 
 
 class Clock:

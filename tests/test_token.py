@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
+from clients import client_of
 from loopback import connect_proxy, plain_proxy, trusting_context
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
@@ -96,12 +97,10 @@ def records(caplog):
     return lambda: [logging.Formatter("%(name)s %(message)s").format(record) for record in caplog.records]
 
 
-def client_of(api, **options):
-    return AsyncStatusesClient(
-        api.id_instance,
-        TOKEN,
-        **{"api_url": api.url, "timeout": 0.5, "retries": 0, "max_rate": None, "max_body": 100_000} | options,
-    )
+def canary_client(api, **options):
+    """A client that soon gives up, with the canary for a token, whatever the simulator's is."""
+    usual = {"api_token_instance": TOKEN, "timeout": 0.5, "max_body": 100_000}
+    return client_of(api, **usual | options)
 
 
 @pytest.mark.anyio
@@ -110,7 +109,7 @@ async def test_token_is_nowhere_whatever_the_answer(name, records):
     """Success and every failure: in no log, error, cause, traceback with locals, repr or status."""
     said = []
 
-    async with Simulator(token=TOKEN, max_rate=None) as api, client_of(api) as client:
+    async with Simulator(token=TOKEN, max_rate=None) as api, canary_client(api) as client:
         api.post("text", text="hello")
         api.faults.extend([FAULTS[name]] * 2)
         poller = client.poll(on_event=lambda event: said.append(repr(event)))
@@ -156,7 +155,7 @@ async def _said_through(http_client, api, api_url, name):
     api.faults.append(FAULTS[name])
     async with http_client:
         try:
-            statuses = await client_of(api, http_client=http_client, api_url=api_url).fetch(minutes=5)
+            statuses = await canary_client(api, http_client=http_client, api_url=api_url).fetch(minutes=5)
         except GreenApiError as error:
             said = list(said_about(error))
         else:
@@ -179,7 +178,7 @@ async def test_token_is_nowhere_when_a_caller_gives_up(through_proxy, records):
         httpx.AsyncClient(proxy=url if through_proxy else None, trust_env=False) as http_client,
     ):
         api.faults.append(Delay(2.0))
-        client = client_of(api, http_client=http_client, timeout=5.0)
+        client = canary_client(api, http_client=http_client, timeout=5.0)
         try:
             with anyio.fail_after(0.2):
                 await _noting_the_cancellation(client, said)
@@ -297,7 +296,7 @@ def test_logs_of_others_are_left_as_they_are(caplog):
     httpx_logger = logging.getLogger("httpx")
 
     async def main():
-        async with Simulator(max_rate=None) as api, client_of(api) as client:
+        async with Simulator(max_rate=None) as api, canary_client(api) as client:
             httpx_logger.info("plain %s", "argument")
             with pytest.raises(GreenApiError):
                 await client.fetch()
@@ -332,7 +331,7 @@ async def test_token_is_nowhere_in_open_telemetry(name, spans, records):
 @pytest.mark.anyio
 async def test_token_is_nowhere_in_what_is_kept(tmp_path, records):
     """Neither the store's file nor what is saved of a status holds it, though the API sent it as an id."""
-    async with Simulator(token=TOKEN, max_rate=None) as api, client_of(api) as client:
+    async with Simulator(token=TOKEN, max_rate=None) as api, canary_client(api) as client:
         photo = api.post("image") | {"idMessage": ECHO, "caption": ENCODED_ECHO, "senderId": TOKEN}
         api.faults.append(Answer(json.dumps([photo])))
         async for status in client.poll(store=tmp_path / "seen.db"):

@@ -4,12 +4,12 @@ import contextlib
 import hashlib
 import json
 import pickle
-from pathlib import Path
 
 import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
+from samples import SAMPLES
 
 from greenapi_async import from_dict, to_dict
 from greenapi_async._api.refusals import array_in
@@ -26,7 +26,6 @@ from greenapi_async.models import (
     VideoStatus,
 )
 
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "every_type.json").read_text("utf-8"))
 CLASSES = [TextStatus, ImageStatus, ImageStatus, VideoStatus, AudioStatus, DeletedStatus]
 KNOWN = {
     "extendedTextMessage": TextStatus,

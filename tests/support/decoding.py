@@ -3,11 +3,11 @@
 import pickle
 
 import httpx
+from fake_api import TOKEN
 
 from greenapi_async import AsyncStatusesClient, GreenApiError, from_dict, to_dict
 from greenapi_async.cli.terminal import json_line, text_line
 
-TOKEN = "d75b3a66374942c5b3c019c698abc2067e151558acbd412345"
 INVISIBLE = "\u200c\u200d\u200e\u200f"
 
 

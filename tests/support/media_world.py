@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import anyio
 import attrs
 
-from greenapi_async import AsyncStatusesClient, from_dict
+from greenapi_async import from_dict
 from greenapi_async.simulator import Fault, Media
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 1024
@@ -58,11 +58,6 @@ class Raw(Fault):
     async def send(self, wire):
         await wire.send(self.data)
         wire.close()
-
-
-def client_of(api, **options):
-    usual = {"api_url": api.url, "retries": 0, "max_rate": None, "timeout": 5.0}
-    return AsyncStatusesClient(api.id_instance, api.token, **usual | options)
 
 
 def posted(api, content=JPEG, *, kind="image", **fields):

@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import anyio
+from process import open_files
 
 from greenapi_async import AsyncStatusesClient
 from greenapi_async._polling import backoff as _backoff
@@ -93,7 +94,7 @@ async def poll(minutes, pipe, began, directory):
 def measured():
     """Return the resident memory in MB and the number of open files."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(list(Path("/proc/self/fd").iterdir()))
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, open_files()
 
 
 def main(minutes):

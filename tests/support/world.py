@@ -9,7 +9,7 @@ from itertools import count
 
 import attrs
 import trio
-import trio.testing
+from virtual_time import run_in_virtual_time
 
 from greenapi_async import MemoryStore, TextStatus, TransportError
 from greenapi_async._api.instance import Answer
@@ -188,7 +188,7 @@ class World:
 def play(history, make_store=MemoryStore):
     """Return the world after a history."""
     world = World(history, make_store())
-    trio.run(world.play, clock=trio.testing.MockClock(autojump_threshold=0))
+    run_in_virtual_time(world.play)
     return world
 
 
