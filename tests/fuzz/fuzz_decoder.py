@@ -1,7 +1,7 @@
 """Fuzz the decoder through `fetch`, guided by coverage: `nox -s fuzz`, by hand.
 
 The first byte of an input picks the HTTP code and the packing, the rest is the body. What is found goes to
-`tests/corpus/`, where `tests/test_corpus.py` replays it.
+`tests/corpus/`, where `tests/_decoding/test_corpus.py` replays it.
 """
 
 import asyncio

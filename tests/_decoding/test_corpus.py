@@ -12,7 +12,7 @@ from samples import SAMPLES
 
 from greenapi_async import DecodeError, GreenApiError, from_dict
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.anyio
 
