@@ -9,7 +9,7 @@ from clients import client_of
 from greenapi_async import GreenApiError, simulator
 from greenapi_async.simulator import Fault, Simulator, Spoil
 
-GUIDE = Path(__file__).parent.parent / "docs" / "guide.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 CODE = re.compile(r"`([^`]+)`")
 
 
