@@ -50,6 +50,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def long(session: nox.Session) -> None:
+    """Run what takes more than a few seconds, and what the suite runs in a smaller form: four minutes."""
+    install(session, "tests")
+    session.run("pytest", "-m", "long", *session.posargs)
+
+
+@nox.session
 def endurance(session: nox.Session) -> None:
     """Kill a poller 200 times, and let one run for ten minutes."""
     install(session, "tests")

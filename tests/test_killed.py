@@ -4,18 +4,22 @@ import anyio
 import killed
 import pytest
 
+long = pytest.mark.long
 
-def test_killed_process_loses_nothing(tmp_path):
+
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=long), pytest.param(100, marks=long)])
+def test_killed_process_loses_nothing(tmp_path, kills):
     """What the server had is what the consumer saw, and each kill repeats one status at most."""
-    report = anyio.run(killed.run, 20, tmp_path)
+    report = anyio.run(killed.run, kills, tmp_path)
 
     assert report.seen.keys() == report.posted
     assert report.repeats <= report.kills
 
 
-def test_killed_process_repeats_nothing_if_asked_to(tmp_path):
+@pytest.mark.parametrize("kills", [5, pytest.param(10, marks=long), pytest.param(100, marks=long)])
+def test_killed_process_repeats_nothing_if_asked_to(tmp_path, kills):
     """At-most-once pays with at most one status a kill, and never shows one twice."""
-    report = anyio.run(killed.run, 10, tmp_path, "at-most-once")
+    report = anyio.run(killed.run, kills, tmp_path, "at-most-once")
 
     assert report.repeats == 0
     assert len(report.lost) <= report.kills

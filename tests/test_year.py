@@ -19,27 +19,34 @@ DAY = 24 * HOUR
 EPOCH = 1_800_000_000.0
 INTERVAL = 3 * HOUR
 A_DAY = 12
+long = pytest.mark.long
 
 
 class Year:
-    """A server, its outages, and a consumer that is restarted now and then, sometimes in the middle."""
+    """A server, its outages, and a consumer that is restarted now and then, sometimes in the middle.
+
+    Attributes:
+        days: how long it is, if not a year.
+    """
 
     id_instance = "1"
 
-    def __init__(self, store_of):
+    def __init__(self, store_of, days):
+        self.days = days
         self.dice = random.Random(365)
         self.store_of = store_of
         self.now = EPOCH
         self.arrivals = sorted(self._arrivals(), key=lambda arrival: arrival.at)
         self.outages = [
-            (EPOCH + self.dice.uniform(0, 365) * DAY, self.dice.uniform(0, 3) * DAY) for _ in range(25)
+            (EPOCH + self.dice.uniform(0, days) * DAY, self.dice.uniform(0, 3) * DAY)
+            for _ in range(25 * days // 365)
         ]
         self.handled = []
         self.sizes = []
 
     async def play(self):
         poller = self._poller()
-        while self.now < EPOCH + 370 * DAY:
+        while self.now < EPOCH + (self.days + 5) * DAY:
             self.now += INTERVAL * self.dice.uniform(0.9, 1.1)
             try:
                 batch = await poller.poll_once()
@@ -88,8 +95,8 @@ class Year:
         )
 
     def _arrivals(self):
-        for number in range(365 * A_DAY):
-            at = EPOCH + self.dice.uniform(0, 365) * DAY
+        for number in range(self.days * A_DAY):
+            at = EPOCH + self.dice.uniform(0, self.days) * DAY
             late = self.dice.choice([0.0, 0.0, 0.0, self.dice.uniform(0, 23) * HOUR])
             yield Arrival(at=at, timestamp=int(at - late), id_message=f"{number:032X}")
 
@@ -110,12 +117,20 @@ async def size_of(store):
         return database.execute("SELECT count(*) FROM seen").fetchone()[0]
 
 
-@pytest.mark.parametrize("kind", ["memory", "file"])
-def test_year_loses_nothing_and_keeps_a_month(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "days"),
+    [
+        ("memory", 365),
+        ("file", 100),
+        pytest.param("file", 365, marks=long),
+        pytest.param("file", 1_000, marks=long),
+    ],
+)
+def test_year_loses_nothing_and_keeps_a_month(tmp_path, kind, days):
     """Outages of days, late statuses, restarts: every status once, and 31 days of ids."""
     path = tmp_path / "seen.db"
     memory = MemoryStore()
-    year = Year((lambda: memory) if kind == "memory" else (lambda: SQLiteStore(path)))
+    year = Year((lambda: memory) if kind == "memory" else (lambda: SQLiteStore(path)), days)
 
     anyio.run(year.play)
 

@@ -252,6 +252,16 @@ def test_any_history(history):
     assert broken_promises(history, world) == []
 
 
+@pytest.mark.long
+@settings(max_examples=400)
+@given(histories())
+def test_any_of_many_histories(history):
+    """And it does so for more of them."""
+    world = play(history)
+
+    assert broken_promises(history, world) == []
+
+
 def _everything_in_eleven_minutes(monkeypatch):
     monkeypatch.setattr(Ladder, "ask", lambda *_, **__: Plan(rung=0, minutes=11))
     monkeypatch.setattr(Ladder, "judge", lambda *_: "fits")
