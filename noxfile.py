@@ -8,6 +8,8 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+# A file's tests stay together: the examples of one page share their names, and a module's fixtures start processes.
+IN_PARALLEL = ["-n", "auto", "--dist", "loadfile"]
 
 nox.options.sessions = ["tests", "lint", "types"]
 
@@ -18,10 +20,10 @@ def install(session: nox.Session, group: str, *requirements: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole suite and measure its coverage."""
+    """Run the suite and measure its coverage; `-- tests/test_client.py -k closed` runs a part in one process."""
     install(session, "tests")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or IN_PARALLEL))
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
         session.run("coverage", "report")
@@ -29,17 +31,17 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """Run the whole suite on every Python that is here."""
+    """Run the suite on every Python that is here."""
     install(session, "tests")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or IN_PARALLEL))
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the whole suite on the oldest direct dependencies that pyproject.toml admits."""
+    """Run the suite on the oldest direct dependencies that pyproject.toml admits."""
     oldest = [re.sub(r">=([\d.]+).*", r"==\1", each) for each in PYPROJECT["project"]["dependencies"]]
     install(session, "tests", *oldest)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or IN_PARALLEL))
 
 
 @nox.session(python="3.11")
@@ -53,7 +55,7 @@ def fuzz(session: nox.Session) -> None:
 def long(session: nox.Session) -> None:
     """Run what takes more than a few seconds, and what the suite runs in a smaller form: four minutes."""
     install(session, "tests")
-    session.run("pytest", "-m", "long", *session.posargs)
+    session.run("pytest", "-m", "long", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

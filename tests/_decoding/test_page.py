@@ -312,7 +312,9 @@ async def test_a_page_fails_sealed(monkeypatch):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize(("decode", "item"), [(_page.scan, b"[]"), (_page.read, b"{}")])
+@pytest.mark.parametrize(
+    ("decode", "item"), [(_page.scan, b"[]"), pytest.param(_page.read, b"{}", marks=pytest.mark.long)]
+)
 async def test_millions_of_empty_items_are_not_all_built(decode, item):
     """A bomb of a few kilobytes, unpacked: who counts only at the end has built a gigabyte by then."""
     body = b"[%b]" % b",".join([item] * 1_000_000)

@@ -243,7 +243,7 @@ def test_named_history(name):
     assert broken_promises(history, world) == []
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(histories())
 def test_any_history(history):
     """The promise holds whatever happens."""
