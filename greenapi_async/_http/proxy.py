@@ -71,12 +71,17 @@ def _parsed(text: str, variable: str) -> Proxy:
 def _read(text: str, variable: str) -> Proxy | None:
     try:
         url = urlsplit(text)
-        port = url.port or _PORTS[url.scheme]
-    except (KeyError, ValueError):
+        port = url.port
+    except ValueError:
         return None
 
     username, password = unquote(url.username or ""), unquote(url.password or "")
-    if not url.hostname or not _can_be_sent(username) or not _can_be_sent(password):
+    if (
+        not url.hostname
+        or url.scheme not in _PORTS
+        or not _can_be_sent(username)
+        or not _can_be_sent(password)
+    ):
         return None
 
     return Proxy(
@@ -84,7 +89,7 @@ def _read(text: str, variable: str) -> Proxy | None:
         kind="http" if url.scheme == "https" else url.scheme.removesuffix("h"),
         secure=url.scheme == "https",
         host=url.hostname,
-        port=port,
+        port=port or _PORTS[url.scheme],
         username=username,
         password=password,
     )

@@ -126,3 +126,7 @@ class _Line:
 
     async def close(self) -> None:
         await anyio.aclose_forcefully(self.stream)
+
+    # Their names before python-socks 3, which aiogram's proxies do not go beyond.
+    write_all = write
+    read_exact = read_exactly

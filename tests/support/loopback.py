@@ -26,7 +26,7 @@ async def plain_proxy():
         url = httpx.URL(target.decode())
         async with await anyio.connect_tcp(url.host, url.port) as server:
             await server.send(b" ".join((method, url.raw_path, rest)))
-            await _pump_both_ways(client, server)
+            await pump_both_ways(client, server)
 
     async with _listening(serve) as port:
         yield f"http://127.0.0.1:{port}"
@@ -45,7 +45,7 @@ async def connect_proxy(leads_to=None):
         host, port = ("127.0.0.1", leads_to) if leads_to else target.decode().split(":")
         async with await anyio.connect_tcp(host, int(port)) as server:
             await client.send(b"HTTP/1.1 200 OK\r\n\r\n")
-            await _pump_both_ways(await _with_tls(client), server)
+            await pump_both_ways(await with_tls(client), server)
 
     async with _listening(serve) as port:
         yield f"http://127.0.0.1:{port}"
@@ -57,12 +57,12 @@ async def tls_in_front_of(api):
 
     async def serve(client):
         try:
-            secured = await _with_tls(client)
+            secured = await with_tls(client)
         except (anyio.BrokenResourceError, anyio.EndOfStream, ssl.SSLError):
             return  # The client did not like the certificate.
 
         async with await anyio.connect_tcp("127.0.0.1", httpx.URL(api.url).port) as server:
-            await _pump_both_ways(secured, server)
+            await pump_both_ways(secured, server)
 
     async with _listening(serve) as port:
         yield f"https://localhost:{port}"
@@ -90,13 +90,13 @@ async def _head(client):
     return head
 
 
-async def _with_tls(client):
+async def with_tls(client):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(_TLS / "localhost.pem", _TLS / "localhost.key")
     return await TLSStream.wrap(client, server_side=True, ssl_context=context, standard_compatible=False)
 
 
-async def _pump_both_ways(client, server):
+async def pump_both_ways(client, server):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_pump, client, server)
         await _pump(server, client)
