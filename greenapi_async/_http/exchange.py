@@ -125,11 +125,12 @@ class Http:
         return ClientClosedError("the client was closed during the request") if self.closed else None
 
     async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
-        headers = None if self._owned else HEADERS
-        request = self.client.build_request("GET", url, headers=headers, timeout=None)
-        request.url = (
-            url  # Without the default params of an injected client, and with its own way onto the wire.
-        )
+        if self._owned:  # It has nothing to merge but its headers.
+            request = httpx.Request("GET", url, headers=self.client.headers)
+        else:
+            request = self.client.build_request("GET", url, headers=HEADERS, timeout=None)
+
+        request.url = url  # Free of an injected client's params, and with its own way onto the wire.
         response = await self.client.send(request, stream=True, follow_redirects=False)
         try:
             if response.status_code == 200:
