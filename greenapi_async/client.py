@@ -15,7 +15,7 @@ import anyio
 import attrs
 
 from greenapi_async._api.instance import Instance
-from greenapi_async._api.token import Secret
+from greenapi_async._api.token import Secret, is_token
 from greenapi_async._http.exchange import Http
 from greenapi_async._polling.backoff import delay
 from greenapi_async._polling.ladder import Ladder, Start
@@ -320,7 +320,8 @@ class _Shared:
 
 
 def _hidden(token: object) -> Secret:
-    return Secret(token if isinstance(token, str) else "")
+    """Return the token in what does not show it; one that cannot be a token is not even spelled."""
+    return Secret(token if isinstance(token, str) and is_token(token) else "")
 
 
 def _checked_start(start: Start) -> Start:
@@ -363,9 +364,21 @@ def _token_from_environment() -> str:
     if not path or os.environ.get("GREEN_API_TOKEN_INSTANCE"):
         return _environment("GREEN_API_TOKEN_INSTANCE")
 
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        problem = ConfigurationError("GREEN_API_TOKEN_INSTANCE_FILE names a file that cannot be read")
+    token = _read_token(path)
+    if token is None:
+        raise ConfigurationError("GREEN_API_TOKEN_INSTANCE_FILE names a file that cannot be read as UTF-8")
 
-    raise problem
+    if not is_token(token):
+        del token
+        raise ConfigurationError(
+            "GREEN_API_TOKEN_INSTANCE_FILE names a file that holds no token: it must hold that and nothing else"
+        )
+
+    return token
+
+
+def _read_token(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").strip()
+    except (OSError, ValueError):
+        return None

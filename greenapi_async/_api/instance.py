@@ -157,7 +157,7 @@ def _checked_id(id_instance: object) -> str:
 
 
 def _checked_token(token: Secret) -> Secret:
-    if not token.is_plausible:
+    if not token.reveal():
         raise ConfigurationError(
             "api_token_instance must be a text without white space (GREEN_API_TOKEN_INSTANCE)"
         )

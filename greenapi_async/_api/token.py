@@ -49,11 +49,6 @@ class Secret:
         return self._text
 
     @property
-    def is_plausible(self) -> bool:
-        """Whether it can be a token: printable, with no white space."""
-        return bool(self._text) and self._text.isprintable() and " " not in self._text
-
-    @property
     def is_distinctive(self) -> bool:
         """Whether no other text is likely to contain it: a made-up "token" is in many."""
         return len(self._text) >= _DISTINCTIVE
@@ -77,6 +72,11 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret does not pickle")
+
+
+def is_token(text: str) -> bool:
+    """Return whether it can be a token: printable, with no white space."""
+    return bool(text) and text.isprintable() and " " not in text
 
 
 def watch_loggers() -> None:

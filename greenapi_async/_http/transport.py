@@ -1,6 +1,7 @@
 """Transports: an httpx client of our own over the connection pool, direct or through a proxy."""
 
 import functools
+import os
 import ssl
 import sys
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from greenapi_async._http.proxy import Proxies
+from greenapi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import httpcore
 
+_TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _MOST_IDLE = 1000  # One for each of many instances' hosts.
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
@@ -110,8 +113,20 @@ def make_client(proxies: Proxies) -> httpx.AsyncClient:
 
 @functools.cache
 def ssl_context() -> ssl.SSLContext:
-    """Return the process's TLS context."""
-    return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
+    """Return the process's TLS context.
+
+    Raises:
+        ConfigurationError: the environment names a file of certificates, or a log of keys, that cannot be used.
+    """
+    try:
+        return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
+    except OSError as error:
+        reason = error.strerror or str(error)
+
+    named = " and ".join(filter(os.environ.get, _TLS_VARIABLES))
+    raise ConfigurationError(
+        f"TLS cannot be set up: {reason}: see the files that {named or 'the system'} names"
+    )
 
 
 def _most_idle() -> int:
