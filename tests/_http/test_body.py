@@ -5,11 +5,15 @@ import itertools
 import tracemalloc
 import zlib
 
+import anyio
+import anyio.lowlevel
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenapi_async._http.body import Body
+from greenapi_async import _turn
+from greenapi_async._http.body import Body, whole_body
 from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
 PLENTY = 2**20
@@ -223,3 +227,39 @@ def test_a_packing_that_was_not_asked_for_is_refused(content_encoding):
 def test_an_empty_body_is_empty(content_encoding):
     """A 401 says gzip over nothing at all."""
     assert received([], content_encoding) == received([b"", b""], content_encoding) == b""
+
+
+class OneByteEach(httpx.AsyncByteStream):
+    """A body whose chunks have all arrived with one read."""
+
+    def __init__(self, content):
+        self._content = content
+
+    async def __aiter__(self):
+        for byte in self._content:
+            yield bytes([byte])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content_encoding", ["", "gzip"])
+async def test_others_have_their_turn_between_tiny_chunks(content_encoding, monkeypatch):
+    """A server that sent byte by byte held up the event loop for a second with every read."""
+    monkeypatch.setattr(_turn, "_SECONDS", 0.0)
+    content = b"[%b]" % (b" " * 1000)
+    wire = gzip.compress(content, mtime=0) if content_encoding else content
+    response = httpx.Response(200, headers={"content-encoding": content_encoding}, stream=OneByteEach(wire))
+    turns = 0
+
+    async with anyio.create_task_group() as tasks:
+
+        async def other():
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        tasks.start_soon(other)
+        assert await whole_body(response, PLENTY) == content
+        tasks.cancel_scope.cancel()
+
+    assert turns > 0.9 * len(wire)
