@@ -125,6 +125,8 @@ async def _feed(body: Body, response: httpx.Response) -> None:
         async for chunk in chunks:
             for _ in body.feed(chunk):
                 await turn.pause()
+
+            await turn.pause()  # Thousands of tiny chunks may come with one read.
     except BaseException:
         await abandon(chunks)
         raise
