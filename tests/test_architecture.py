@@ -39,7 +39,7 @@ INSIDE = {
     "_polling": ["tick", "journal", "ladder", "backoff"],
     "_api": ["instance", "refusals", "token"],
     "_media": ["save", "download", "part", "name", "filetype"],
-    "_decoding": ["page", "statuses", "converter", "typed"],
+    "_decoding": ["page", "statuses", "converter", "twin", "typed"],
     "_http": [
         *("exchange", "limiter", "transport", "pool", "tunnel", "network", "loops"),
         *("proxy", "body", "failures", "address"),

@@ -8,12 +8,12 @@ import attrs
 import cattrs
 from cattrs.gen import (
     make_dict_structure_fn,
-    make_dict_structure_fn_from_attrs,
     make_dict_unstructure_fn,
     override,
 )
 
-from greenapi_async._decoding.typed import LAST_SECOND, MODEL_OF, MODELS, values_of
+from greenapi_async._decoding.twin import structuring_items
+from greenapi_async._decoding.typed import LAST_SECOND, MODEL_OF, MODELS
 from greenapi_async.models import ExtendedTextMessage, Status
 
 _TYPE_MESSAGES = {model.kind: type_message for type_message, model in MODELS.items()}
@@ -79,11 +79,11 @@ def _readers(*, detailed: bool) -> dict[str, Callable[[Any, Any], Status]]:
 def _item_readers() -> dict[type[Any], Callable[[Any, Any], Status]]:
     converter = cattrs.Converter(detailed_validation=False)
     converter.register_structure_hook(str | None, lambda value, _: value or None)
-    structure_look = _structuring_items(ExtendedTextMessage, converter)
+    structure_look = structuring_items(ExtendedTextMessage, converter)
     converter.register_structure_hook(
         ExtendedTextMessage | None, lambda value, _: None if value is None else structure_look(value, None)
     )
-    return {item_type: _structuring_items(model, converter) for item_type, model in MODEL_OF.items()}
+    return {item_type: structuring_items(model, converter) for item_type, model in MODEL_OF.items()}
 
 
 @functools.cache
@@ -128,42 +128,6 @@ def _structuring(model: type[_Model], converter: cattrs.Converter) -> Callable[[
         return attrs.evolve(value, extra=extra) if extra else value  # type: ignore[misc]
 
     return structure_item
-
-
-def _structuring_items(model: type[_Model], converter: cattrs.Converter) -> Callable[[Any, Any], _Model]:
-    """Return a hook that fills a mutable twin and turns it into the model.
-
-    The `__init__` of a frozen attrs class makes a call for every field, which was half of the whole.
-    """
-    fields = [field for field in attrs.fields(model) if field.name != "extra"]
-    required = [field.evolve(default=attrs.NOTHING, kw_only=False) for field in fields]
-    positions: dict[str, Any] = {
-        field.name: override(rename=position)  # type: ignore[arg-type]  # A tuple's keys are its positions.
-        for position, field in enumerate(fields)
-    }
-    fill: Callable[[Any, Any], _Model] = make_dict_structure_fn_from_attrs(
-        required, _twin(model), converter, **positions
-    )
-
-    def structure_item(item: Any, _: Any) -> _Model:
-        value = fill(values_of(item), model)
-        value.__class__ = model
-        return value
-
-    return structure_item
-
-
-def _twin(model: type[_Model]) -> type[_Model]:
-    """Return a mutable class of a model's layout, whose arguments are positional and all required."""
-    arguments = {field.name: attrs.field() for field in attrs.fields(model) if field.name != "extra"}
-    plain: Any = attrs.make_class("Plain", {**arguments, "extra": attrs.field(init=False, factory=dict)})
-    twin = {
-        "__slots__": (),
-        "__init__": plain.__init__,
-        "__setattr__": object.__setattr__,
-        "__delattr__": object.__delattr__,
-    }
-    return type(model.__name__, (model,), twin)
 
 
 def _unstructuring(model: type[Any], converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
