@@ -4,7 +4,7 @@ import httpx
 
 from greenapi_async import AsyncStatusesClient, MemoryStore, Status
 from greenapi_async._api.refusals import array_in
-from greenapi_async._decoding import page as _page
+from greenapi_async._decoding.page import read, scan
 
 TOKEN = "0" * 50
 SCOPE = "1101000000"
@@ -13,7 +13,7 @@ SCOPE = "1101000000"
 async def decode(body: bytes) -> list[Status]:
     """Return all statuses of an answer."""
     array = array_in(body)
-    return [] if array is None else await _page.read(array)
+    return [] if array is None else await read(array)
 
 
 async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
@@ -22,14 +22,14 @@ async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
     if array is None:
         return []
 
-    page = await _page.scan(array)
+    page = await scan(array)
     return await page.statuses(await store.unseen(SCOPE, page.keys))
 
 
 async def keys(body: bytes) -> list[str]:
     """Return what the statuses of an answer are remembered by."""
     array = array_in(body)
-    return [] if array is None else (await _page.scan(array)).keys
+    return [] if array is None else (await scan(array)).keys
 
 
 def client(

@@ -32,7 +32,7 @@ class BaseStatus:
         chat_id: `…@c.us` with a phone number, or `…@lid` without one; a person can change from one to the other.
         sender_name: what the sender calls themselves.
         sender_contact_name: what the account's contact book calls them.
-        extra: fields of the answer that this version does not know.
+        extra: fields of the response that this version does not know.
     """
 
     id_message: str
@@ -139,7 +139,8 @@ class UnknownStatus(BaseStatus):
     """An item of a kind that this version does not know, or one that is malformed.
 
     Attributes:
-        raw: the element of the answer as it was; any JSON value.
+        raw: the element of the response; any JSON value. What is nested more than 100 levels deep, or is no JSON, stands there as its text. Of an item over 1 MiB
+            it holds the texts and numbers under 64 KiB of its top level.
         type_message: its `typeMessage`, or None.
         problem: why it is unknown; names fields, never their values.
     """

@@ -39,7 +39,10 @@ INSIDE = {
     "_polling": ["tick", "journal", "ladder", "backoff"],
     "_api": ["instance", "refusals", "token"],
     "_media": ["save", "download", "part", "name", "filetype"],
-    "_decoding": ["page", "statuses", "converter", "twin", "typed"],
+    "_decoding": [
+        *("page", "portions", "alone", "portion"),
+        *("statuses", "strict", "converter", "twin", "typed", "scanner", "text"),
+    ],
     "_http": [
         *("exchange", "limiter", "transport", "pool", "tunnel", "network", "loops"),
         *("proxy", "body", "failures", "address"),

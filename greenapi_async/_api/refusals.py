@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from greenapi_async._decoding.statuses import loads_object, parse
+from greenapi_async._decoding.text import loads_object, parse
 from greenapi_async._http.failures import host_in, printable
 from greenapi_async.errors import (
     AccessDeniedError,
@@ -71,17 +71,24 @@ def array_in(body: bytes) -> bytes | None:
         InstanceNotReadyError: it says so.
     """
     trimmed = body.strip()
-    if trimmed.startswith(b"[") and trimmed.endswith(b"]"):
-        return trimmed
+    if not trimmed.startswith(b"["):
+        trimmed = body.decode("utf-8-sig", errors="replace").strip().encode()
 
-    value = parse(body)
+    if trimmed.startswith(b"["):
+        return _closed(trimmed)
+
+    value = parse(trimmed)
     if value is None:
         return None
 
-    if not isinstance(value, list):
-        raise _no_array(value)
+    raise _no_array(value)
 
-    return body.decode("utf-8-sig", errors="replace").strip().encode()
+
+def _closed(array: bytes) -> bytes:
+    if array.endswith(b"]"):
+        return array
+
+    raise DecodeError(f"the response is not JSON: the array is not closed at byte {len(array)}")
 
 
 def _no_array(value: Any) -> GreenApiError:

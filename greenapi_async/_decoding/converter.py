@@ -17,6 +17,7 @@ from greenapi_async._decoding.typed import LAST_SECOND, MODEL_OF, MODELS
 from greenapi_async.models import ExtendedTextMessage, Status
 
 _TYPE_MESSAGES = {model.kind: type_message for type_message, model in MODELS.items()}
+_EXTRA: Any = 0  # A key that no JSON object has.
 _Model = TypeVar("_Model", bound=attrs.AttrsInstance)
 
 
@@ -34,11 +35,6 @@ def read_items(items: Iterable[Any]) -> Iterator[Status]:
     """Yield the statuses of typed items, which need no more checks."""
     readers = _item_readers()
     return (readers[type(item)](item, None) for item in items)
-
-
-def read_item(item: Any) -> Status:
-    """Return the status of a typed item."""
-    return _item_readers()[type(item)](item, None)
 
 
 def explain(obj: Mapping[str, Any], type_message: str) -> str:
@@ -119,13 +115,16 @@ def _converter(*, detailed: bool) -> cattrs.Converter:
 
 def _structuring(model: type[_Model], converter: cattrs.Converter) -> Callable[[Any, Any], _Model]:
     names = _wire_names(model)
-    structure_fields = make_dict_structure_fn(model, converter, extra=override(omit=True), **_renames(names))
-    known = {"typeMessage", *names.values()}
+    extra: Any = override(rename=_EXTRA, struct_hook=lambda value, _: value)
+    structure_fields = make_dict_structure_fn(model, converter, extra=extra, **_renames(names))
+    known = {"type", "typeMessage", *names.values()}
 
     def structure_item(obj: Mapping[str, Any], _: Any) -> _Model:
-        value = structure_fields(obj, model)
-        extra = {key: obj[key] for key in obj.keys() - known if (key, obj[key]) != ("type", "incoming")}
-        return attrs.evolve(value, extra=extra) if extra else value  # type: ignore[misc]
+        extra = {key: obj[key] for key in obj.keys() - known}
+        if obj.get("type", "incoming") != "incoming":
+            extra["type"] = obj["type"]
+
+        return structure_fields({**obj, _EXTRA: extra} if extra else obj, model)
 
     return structure_item
 

@@ -55,20 +55,9 @@ def read_items(array: bytes) -> list[Any] | None:
     return _read(_ITEMS, array)
 
 
-def read_item(item: bytes) -> Any | None:
-    """Return what `read_items` does of a single one, or None where it is odd."""
-    return _read(_ITEM, item)
-
-
-def read_object(item: bytes) -> Any | None:
-    """Return a JSON value as the standard library does, or None where that may read more."""
-    return _read(_OBJECT, item)
-
-
-def split(array: bytes) -> list[bytes] | None:
-    """Return the JSON values of an array, or None where it is no JSON."""
-    items = _read(_RAW_ITEMS, array)
-    return None if items is None else [bytes(item) for item in items]
+def read_objects(array: bytes) -> list[Any] | None:
+    """Return the items of a JSON array as the standard library does, or None where that may read more."""
+    return _read(_OBJECTS, array)
 
 
 def pick(array: bytes, selectors: Iterable[bool]) -> bytes | None:
@@ -110,9 +99,13 @@ MODEL_OF: Final[dict[Any, type[Status]]] = {
     _struct(model, _DIRECTION, tag_field="typeMessage", tag=type_message): model
     for type_message, model in MODELS.items()
 }
+KNOWN: Final[frozenset[str]] = frozenset({"typeMessage"}).union(
+    *(item_type.__struct_encode_fields__ for item_type in MODEL_OF)
+)
+"""The wire's names of all fields of all models."""
+
 _ANY: Any = Union[tuple(MODEL_OF)]  # noqa: UP007 - `|` takes two.
 _HEADS = msgspec.json.Decoder(list[_Head])
-_ITEM: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(_ANY)
 _ITEMS: "msgspec.json.Decoder[list[Any]]" = msgspec.json.Decoder(list[_ANY])
-_OBJECT: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder()
+_OBJECTS = msgspec.json.Decoder(list[Any])
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])

@@ -240,11 +240,11 @@ OBJECT = {"status": False, "reason": "instance is starting or not authorized"}
         (reply(302, b"", location="https://wifi.example/x"), errors.UnexpectedRedirectError, "wifi.example"),
         (reply(204, b""), errors.ServerError, "204"),
         (reply(200, b"<html></html>"), errors.DecodeError, "web page"),
-        (reply(200, b'[{"idMessage":"1"'), errors.DecodeError, "character"),
+        (reply(200, b'[{"idMessage":"1"'), errors.DecodeError, "not closed"),
         (reply(200, {"a": 1}), errors.DecodeError, "got dict"),
         (reply(200, OBJECT), errors.InstanceNotReadyError, "starting"),
         (reply(200, {"reason": "not authorized"}), errors.InstanceNotReadyError, "not authorized"),
-        (reply(200, b"[" * 100_000), errors.DecodeError, "deeply"),
+        (reply(200, b"[" * 100_000), errors.DecodeError, "not closed"),
     ],
 )
 async def test_a_refusal_is_raised_as_its_error(connect, answer, error, message):

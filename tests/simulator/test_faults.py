@@ -48,7 +48,7 @@ async def test_a_line_of_the_guide_does_what_it_says(script, expected):
         api.post()
         scripted(api, script)
         timeout = 0.3 if "Delay" in script or "Drip" in script else 30.0
-        async with client_of(api, timeout=timeout, max_body=2**20) as client:
+        async with client_of(api, timeout=timeout, max_body=2**21) as client:
             first = await outcome(client)
             api.faults.clear()
             second = await outcome(client)

@@ -1,0 +1,54 @@
+"""JSON as text, read more leniently than the standard says: one odd byte must not lose what stands beside it."""
+
+import json
+from typing import Any
+
+from greenapi_async.errors import DecodeError
+
+
+def loads(text: str) -> Any:
+    """Return a JSON value; a raw control character in a string, `NaN` and numbers of any length pass.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_int=_parse_int, strict=False)
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON value of a body, or None where it is empty.
+
+    Bytes that are not UTF-8 become U+FFFD.
+
+    Raises:
+        DecodeError: the body is not JSON.
+    """
+    text = body.decode("utf-8-sig", errors="replace").strip()
+    try:
+        return loads(text) if text else None
+    except RecursionError:
+        raise DecodeError("the response is not JSON: it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg} at character {error.pos} of {len(text)}"
+        if text.startswith("<"):
+            problem = "it is a web page, as a proxy or a captive portal would send"
+
+        raise DecodeError(f"the response is not JSON: {problem}") from None
+
+
+def loads_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text, or an empty one where it is anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+    return value if isinstance(value, dict) else {}
+
+
+def _parse_int(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # Python refuses thousands of digits.
+        return digits
