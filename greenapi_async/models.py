@@ -26,8 +26,10 @@ class ExtendedTextMessage:
 class BaseStatus:
     """What every status has. Absent, null and empty optional fields are all None.
 
+    All texts can be encoded as UTF-8: half an emoji becomes U+FFFD.
+
     Attributes:
-        id_message: the API's id; `"sha256:…"` of the item where the API gave none.
+        id_message: the API's id, even with half an emoji in it; `"sha256:…"` of the item where the API gave none.
         timestamp: UNIX seconds as the API sent them; 0 where an `UnknownStatus` had no usable one.
         chat_id: `…@c.us` with a phone number, or `…@lid` without one; a person can change from one to the other.
         sender_name: what the sender calls themselves.
@@ -139,7 +141,8 @@ class UnknownStatus(BaseStatus):
     """An item of a kind that this version does not know, or one that is malformed.
 
     Attributes:
-        raw: the element of the response; any JSON value. What is nested more than 100 levels deep, or is no JSON, stands there as its text. Of an item over 1 MiB
+        raw: the element of the response; any JSON value. Half an emoji in it becomes U+FFFD, unless the id is its digest.
+            What is nested more than 100 levels deep, or is no JSON, stands there as its text. Of an item over 1 MiB
             it holds the texts and numbers under 64 KiB of its top level.
         type_message: its `typeMessage`, or None.
         problem: why it is unknown; names fields, never their values.

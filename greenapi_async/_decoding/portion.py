@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from greenapi_async._decoding import text, typed
 from greenapi_async._decoding.converter import read_items
-from greenapi_async._decoding.strict import from_dict, is_deep
+from greenapi_async._decoding.strict import from_dict, is_deep, read_clean
 from greenapi_async.errors import DecodeError
 from greenapi_async.models import Status
 
@@ -49,15 +49,15 @@ def check_count(items: int) -> None:
 
 
 def _strictly(array: bytes) -> Iterator[Status] | None:
-    objects = typed.read_objects(array)
+    objects, read = typed.read_objects(array), read_clean
     if objects is None:  # The standard library reads more than strict JSON.
-        objects = _leniently(array)
+        objects, read = _leniently(array), from_dict
 
     if objects is None or is_deep([objects]):
         return None
 
     check_count(len(objects))
-    return map(from_dict, objects)
+    return map(read, objects)
 
 
 def _leniently(array: bytes) -> list[Any] | None:

@@ -9,7 +9,8 @@ from greenapi_async.models import Status, UnknownStatus
 def from_dict(obj: Any) -> Status:
     """Read one status from the wire's JSON object.
 
-    Whatever cannot be read comes as `UnknownStatus`, so nothing is dropped and nothing raised.
+    Whatever cannot be read comes as `UnknownStatus`, so nothing is dropped and nothing raised. Half an emoji, which
+    UTF-8 has no bytes for, becomes U+FFFD, except in `idMessage`.
     """
     from greenapi_async._decoding.strict import from_dict
 

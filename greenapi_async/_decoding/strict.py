@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,10 +12,19 @@ from greenapi_async.models import Status, UnknownStatus
 
 _DEEPEST: Final = 100
 _CONTAINERS: Final = frozenset({dict, list})
+_LONE = re.compile("[\ud800-\udfff]")  # Half an emoji, as the legal escape `\ud83d` brings it.
 
 
 def from_dict(obj: Any) -> Status:
-    """Read one status from any value."""
+    """Read one status from any value, in which half an emoji may stand."""
+    if isinstance(obj, Mapping) and has_id(obj):
+        obj = {_mended(name): _mended(value) for name, value in obj.items()} | {"idMessage": obj["idMessage"]}
+
+    return read_clean(obj)
+
+
+def read_clean(obj: Any) -> Status:
+    """Read one status from a value whose texts all encode as UTF-8, but for its id."""
     if not isinstance(obj, Mapping):
         return unknown(obj, problem=f"expected an object, got {type(obj).__name__}")
 
@@ -69,6 +79,21 @@ def is_deep(values: list[Any]) -> bool:
     return True
 
 
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE.sub("\ufffd", value)
+
+    if not isinstance(value, dict | list):
+        return value
+
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (RecursionError, TypeError, ValueError):  # It comes from no response.
+        return value
+
+    return json.loads(_LONE.sub("\ufffd", text)) if _LONE.search(text) else value
+
+
 def _digest(obj: Any) -> str:
     try:
         canonical = json.dumps(obj, sort_keys=True, separators=(",", ":"), default=repr)
@@ -80,7 +105,7 @@ def _digest(obj: Any) -> str:
 
 def _text(item: Mapping[str, Any], name: str) -> str:
     value = item.get(name)
-    return value if isinstance(value, str) else ""
+    return _LONE.sub("\ufffd", value) if isinstance(value, str) else ""
 
 
 def _timestamp_or_zero(value: Any) -> int:

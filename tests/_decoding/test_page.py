@@ -184,7 +184,8 @@ def test_what_is_odd_is_left_to_cattrs(odd):
 def test_an_odd_item_has_its_whole_portion_read_strictly(monkeypatch):
     """Others than its own are read quickly."""
     read_strictly = []
-    monkeypatch.setattr(portion, "from_dict", lambda item: read_strictly.append(item) or from_dict(item))
+    read_clean = portion.read_clean
+    monkeypatch.setattr(portion, "read_clean", lambda item: read_strictly.append(item) or read_clean(item))
     monkeypatch.setattr(portions, "_WHOLE", 0)
     monkeypatch.setattr(portions, "_PORTION", 2 * len(body_of(items(1))))
     body = body_of([*items(4), IMAGE | {"surprise": 5}, *items(5)])
@@ -239,7 +240,7 @@ def test_only_what_is_wanted_is_structured(monkeypatch, whole):
 
 def test_too_many_items_are_refused_before_they_are_structured(monkeypatch):
     """No account has that many; megabytes of zeros must not cost minutes."""
-    monkeypatch.setattr(portion, "from_dict", None)
+    monkeypatch.setattr(portion, "read_clean", None)
 
     with pytest.raises(DecodeError, match="no account"):
         trio.run(page.scan, b"[" + b"0," * 200_000 + b"0]")
