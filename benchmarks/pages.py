@@ -32,6 +32,20 @@ def body(count: int) -> bytes:
     return dumps(statuses(range(FIRST, FIRST + count)))
 
 
+@functools.cache
+def with_unknown_fields(count: int) -> bytes:
+    """Return an answer each of whose statuses has a field that this version does not know."""
+    return dumps([each | {"isForwarded": False} for each in statuses(range(FIRST, FIRST + count))])
+
+
+@functools.cache
+def with_odd_items(count: int) -> bytes:
+    """Return an answer in which every hundredth status is of a kind that this version does not know."""
+    odd = {"typeMessage": "stickerMessage"}
+    each = enumerate(statuses(range(FIRST, FIRST + count)))
+    return dumps([item | odd if number % 100 == 50 else item for number, item in each])
+
+
 def count_for(size: int) -> int:
     """Return how many statuses make an answer of about so many bytes."""
     return size * 500 // len(body(500))

@@ -19,6 +19,7 @@ from benchmarks.measuring import Call
 
 OURS = "greenapi_async"
 OURS_OVER_HTTPX_POOL = "greenapi_async over httpx's own pool"
+STRICT = "pydantic, strict, unknown kept"
 HTTPX = "httpx + json"
 HTTPX_ORJSON = "httpx + orjson"
 AIOHTTP = "aiohttp + pydantic"
@@ -100,9 +101,27 @@ class _MediaModel(_Model):
     jpeg_thumbnail: str | None = None
 
 
+class _StrictLook(_LookModel):
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+
+
+class _StrictText(_TextModel):
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+
+    extended_text_message: _StrictLook | None = None
+
+
+class _StrictMedia(_MediaModel):
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+
+
 _AnyModel = Annotated[_TextModel | _MediaModel, pydantic.Discriminator("type_message")]
+_Strict = Annotated[_StrictText | _StrictMedia, pydantic.Discriminator("type_message")]
+_StrictOrAny = Annotated[_Strict | dict[str, Any], pydantic.Field(union_mode="left_to_right")]
 _structs = msgspec.json.Decoder(list[_TextStruct | _ImageStruct | _VideoStruct | _AudioStruct])
 _models: pydantic.TypeAdapter[list[_AnyModel]] = pydantic.TypeAdapter(list[_AnyModel])
+
+_strict_models: pydantic.TypeAdapter[list[_StrictOrAny]] = pydantic.TypeAdapter(list[_StrictOrAny])
 
 
 def _awaitable(decode: Callable[[bytes], Any]) -> Callable[[bytes], Coroutine[Any, Any, Any]]:
@@ -118,6 +137,7 @@ DECODERS = {
     "json.loads": _awaitable(json.loads),
     "msgspec Structs": _awaitable(_structs.decode),
     "pydantic": _awaitable(_models.validate_json),
+    STRICT: _awaitable(_strict_models.validate_json),
 }
 
 
