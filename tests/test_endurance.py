@@ -35,7 +35,7 @@ long = pytest.mark.long
 )
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
     """After requests of which a third is cancelled at random moments, every place is free again."""
-    monkeypatch.setattr("greenapi_async._http.exchange._MOST_AT_ONCE", PLACES)
+    monkeypatch.setattr("greenapi_async._http.limiter._MOST", PLACES)
     dice = random.Random(7)
     answered, cancelled = [], []
 
@@ -70,7 +70,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
     assert len(answered) + len(cancelled) == requests
     assert len(cancelled) > requests / 3
-    assert (slots.value, slots.statistics().tasks_waiting) == (PLACES, 0)
+    assert (slots._free, slots._waiting) == (PLACES, {})
     assert len(kept) == idle <= PLACES
     assert connections == len(kept) or ANYIO < (4, 16)
     assert answer == []

@@ -63,7 +63,7 @@ class Instance:
         self._token = _checked_token(token)
         http.check(url)
         self._http = http
-        self._limiter = RateLimiter(period)
+        self._limiter = RateLimiter(period, origin=f"{url.scheme}://{url.netloc.decode()}")
         self._period = period
         self._closed = False
 

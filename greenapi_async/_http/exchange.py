@@ -8,14 +8,11 @@ import httpx
 
 from greenapi_async._http.body import refusal_body, whole_body
 from greenapi_async._http.failures import NO_ANSWER, transport_error
-from greenapi_async._http.limiter import RateLimiter
+from greenapi_async._http.limiter import Origin, RateLimiter, Slots
 from greenapi_async._http.loops import PerLoop, call_soon
 from greenapi_async._http.proxy import Proxies
 from greenapi_async._http.transport import HEADERS, make_client, ssl_context
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
-
-# httpx's own default: an injected client's pool is no smaller unless it was made so.
-_MOST_AT_ONCE = 100
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -91,32 +88,32 @@ class Http:
             BodyTooLargeError: a 200 is larger than `max_body`.
             DecodeError: a 200 is packed wrongly.
         """
-        running = self._loops.get()
-        await limiter.acquire(running.slots)
-        try:
-            return await self._exchange(url, running.scopes, redact)
-        finally:
-            running.slots.release()
-
-    async def _exchange(
-        self, url: httpx.URL, scopes: set[anyio.CancelScope], redact: Callable[[str], str]
-    ) -> Response:
         if self.closed:
             raise ClientClosedError("the HTTP client is closed: make a new AsyncStatusesClient")
 
-        started = anyio.current_time()
-        with anyio.CancelScope(deadline=started + self._timeout) as scope:
-            scopes.add(scope)
+        running = self._loops.get()
+        origin: Origin | None = None
+        with anyio.CancelScope(deadline=anyio.current_time() + self._timeout) as scope:
+            running.scopes.add(scope)
             try:
-                http_code, headers, body = await self._send(url)
+                origin = await limiter.acquire(running.slots)
+                return await self._exchange(url, origin, scope)
             except NO_ANSWER as error:
                 raise (self._closed_meanwhile() or transport_error(error, redact)) from None
             finally:
-                scopes.discard(scope)
+                running.scopes.discard(scope)
 
-        if scope.cancelled_caught:
-            late = TransportError(f"no whole response within {self._timeout:g} s", timeout=True)
-            raise self._closed_meanwhile() or late
+        late = "no whole response" if origin else "its turn did not come (see max_rate, and what else hangs)"
+        raise self._closed_meanwhile() or TransportError(f"{late} within {self._timeout:g} s", timeout=True)
+
+    async def _exchange(self, url: httpx.URL, origin: Origin, scope: anyio.CancelScope) -> Response:
+        started = anyio.current_time()
+        hangs: bool | None = None
+        try:
+            http_code, headers, body = await self._send(url)
+            hangs = False
+        finally:
+            origin.release(hangs=True if scope.cancel_called else hangs)
 
         duration = anyio.current_time() - started
         return Response(http_code=http_code, headers=headers, body=body, duration=duration)
@@ -147,7 +144,7 @@ class _Running:
     """The requests of one event loop."""
 
     def __init__(self) -> None:
-        self.slots = anyio.Semaphore(_MOST_AT_ONCE, fast_acquire=True)
+        self.slots = Slots()
         self.scopes: set[anyio.CancelScope] = set()
 
     def cancel(self) -> None:

@@ -1,33 +1,42 @@
-"""How often requests leave, and how many are under way at once."""
+"""How often the requests of an instance leave, and how many are under way at once."""
 
 import math
+from collections import deque
 
 import anyio
 
 from greenapi_async._http.loops import PerLoop
 
+_MOST = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
+_MOST_OF_AN_ORIGIN = 25
+
 
 class RateLimiter:
-    """Lets the requests of one instance leave one after the other, `period` seconds apart."""
+    """Lets the requests of one instance leave one after the other, `period` seconds apart.
 
-    def __init__(self, period: float) -> None:
+    Args:
+        origin: scheme, host and port of where they go.
+    """
+
+    def __init__(self, period: float, origin: str) -> None:
         self._period = period
+        self._origin = origin
         self._loops = PerLoop(_Queue)
 
-    async def acquire(self, slots: "anyio.Semaphore") -> None:
-        """Wait for the turn and for a slot, which the caller releases.
+    async def acquire(self, slots: "Slots") -> "Origin":
+        """Wait for the turn and for a slot, and return what the caller releases.
 
         A caller that is cancelled while it waits takes no turn.
         """
         if not self._period:
-            await slots.acquire()
-            return
+            return await slots.acquire(self._origin)
 
         queue = self._loops.get()
         async with queue.lock:
             await anyio.sleep_until(queue.next_at)
-            await slots.acquire()
+            origin = await slots.acquire(self._origin)
             queue.next_at = anyio.current_time() + self._period
+            return origin
 
 
 class _Queue:
@@ -36,3 +45,81 @@ class _Queue:
     def __init__(self) -> None:
         self.lock = anyio.Lock(fast_acquire=True)
         self.next_at = -math.inf
+
+
+class Slots:
+    """The slots of one event loop: so many in all, and so many for an origin, so that none starves the others.
+
+    A slot is held during a request only, and nobody waits for anything while holding one. An origin whose last request
+    timed out has a single slot until it responds: several hanging ones cannot take them all.
+    """
+
+    def __init__(self) -> None:
+        self._free = _MOST
+        self._origins: dict[str, Origin] = {}
+        self._waiting: dict[Origin, deque[anyio.Event]] = {}  # In the order of their next turn.
+
+    async def acquire(self, name: str) -> "Origin":
+        """Wait for a slot of an origin, which the caller releases."""
+        origin = self._origins.get(name) or self._origins.setdefault(name, Origin(self))
+        if self._free and origin.has_room:
+            self._take(origin)
+        else:
+            await self._wait(origin)
+
+        return origin
+
+    def give_back(self, origin: "Origin") -> None:
+        """Take a slot back, and let those who wait have it."""
+        self._free += 1
+        origin.under_way -= 1
+        for each in [*self._waiting]:
+            if self._free and each.has_room:
+                self._wake(each)
+
+    async def _wait(self, origin: "Origin") -> None:
+        granted = anyio.Event()
+        self._waiting.setdefault(origin, deque()).append(granted)
+        try:
+            await granted.wait()
+        except BaseException:
+            if granted.is_set():  # In the very moment of a cancellation.
+                self.give_back(origin)
+            else:
+                self._leave(origin, granted)
+            raise
+
+    def _wake(self, origin: "Origin") -> None:
+        waiting = self._waiting.pop(origin)
+        self._take(origin)
+        waiting.popleft().set()
+        if waiting:
+            self._waiting[origin] = waiting
+
+    def _leave(self, origin: "Origin", granted: anyio.Event) -> None:
+        self._waiting[origin].remove(granted)
+        if not self._waiting[origin]:
+            del self._waiting[origin]
+
+    def _take(self, origin: "Origin") -> None:
+        self._free -= 1
+        origin.under_way += 1
+
+
+class Origin:
+    """A scheme, host and port; how many requests to it are under way, and whether it hangs."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.under_way = 0
+        self.hangs = False
+        self._slots = slots
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request may leave."""
+        return self.under_way < (1 if self.hangs else _MOST_OF_AN_ORIGIN)
+
+    def release(self, *, hangs: bool | None) -> None:
+        """Give a slot back; `hangs` tells whether the request timed out, or None where that is not known."""
+        self.hangs = self.hangs if hangs is None else hangs
+        self._slots.give_back(self)
