@@ -235,16 +235,19 @@ class AsyncStatusesClient:
         from greenapi_async._media.save import save_media  # noqa: PLC0415 - a tenth of the import, for those who save.
 
         _at_least(1, "max_bytes", max_bytes)
-        return await self._retrying(
-            lambda: save_media(
-                status,
-                Path(directory),
-                progress=progress,
-                max_bytes=max_bytes,
-                allow_loopback=allow_loopback,
-                timeout=self._shared.timeout,
-            )
-        )
+
+        async def save() -> Path:
+            with self._instance.until_closed():
+                return await save_media(
+                    status,
+                    Path(directory),
+                    progress=progress,
+                    max_bytes=max_bytes,
+                    allow_loopback=allow_loopback,
+                    timeout=self._shared.timeout,
+                )
+
+        return await self._retrying(save)
 
     async def aclose(self) -> None:
         """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
@@ -298,7 +301,8 @@ class AsyncStatusesClient:
             if not failure.retryable or failures > self._shared.retries or wait > self._shared.timeout:
                 raise failure
 
-            await anyio.sleep(wait)
+            with self._instance.until_closed():
+                await anyio.sleep(wait)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -72,8 +73,13 @@ class Instance:
         return type(self)(self._http, id_instance, token, api_url=api_url, period=self._period)
 
     def close(self) -> None:
-        """Take no more requests; the `Http` is its owner's to close."""
+        """Take no more requests, and end what is waited for here; the `Http` is its owner's to close."""
         self._closed = True
+        self._http.end_waits(self)
+
+    def until_closed(self) -> AbstractContextManager[None]:
+        """End the body with a `ClientClosedError` when this is closed, or the `Http` underneath."""
+        return self._http.until_closed(self)
 
     def check_open(self) -> None:
         """Raise `ClientClosedError` where this, or the `Http` underneath, is closed."""
@@ -129,7 +135,9 @@ class Instance:
 
     async def _exchange(self, minutes: int | None) -> Response:
         with on_the_wire(self._token):
-            response = await self._http.get(self._url(minutes), self._limiter, self._token.redact_text)
+            response = await self._http.get(
+                self._url(minutes), self._limiter, owner=self, redact=self._token.redact_text
+            )
 
         # A short made-up token may be a word of somebody's text; of a refusal's own words it is none.
         if response.http_code != 200 or self._token.is_distinctive or response.body.lstrip()[:1] != b"[":

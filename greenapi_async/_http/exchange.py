@@ -1,6 +1,9 @@
 """One request and its whole response, within a deadline, as long as nobody closes what sends it."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 import anyio
 import attrs
@@ -13,6 +16,8 @@ from greenapi_async._http.loops import PerLoop, call_soon
 from greenapi_async._http.proxy import Proxies
 from greenapi_async._http.transport import HEADERS, make_client, ssl_context
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
+
+_CLOSED: Final = "the client was closed meanwhile: make a new one"
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -70,20 +75,43 @@ class Http:
         return self._closed or self.client.is_closed
 
     async def aclose(self) -> None:
-        """Take no more requests, end those under way, and close the client underneath unless it was injected."""
+        """Take no more requests, end all waits, and close the client underneath unless it was injected."""
         self._closed = True
-        self._loops.get().cancel()
-        for loop, running in self._loops.others():
-            call_soon(loop, running.cancel)
-
+        self.end_waits()
         if self._owned:
             await self.client.aclose()
 
-    async def get(self, url: httpx.URL, limiter: RateLimiter, redact: Callable[[str], str]) -> Response:
+    def end_waits(self, owner: object = None) -> None:
+        """End what an owner waits for, or all do: at once in this event loop, at the next step in others."""
+        self._loops.get().end(owner)
+        for loop, running in self._loops.others():
+            call_soon(loop, functools.partial(running.end, owner))
+
+    @contextmanager
+    def until_closed(self, owner: object) -> Iterator[None]:
+        """End the body when the owner closes, or all do.
+
+        Raises:
+            ClientClosedError: it was ended.
+        """
+        owners = self._loops.get().owners
+        with anyio.CancelScope() as scope:
+            owners[scope] = owner
+            try:
+                yield
+            finally:
+                del owners[scope]
+
+        if scope.cancelled_caught:
+            raise ClientClosedError(_CLOSED)
+
+    async def get(
+        self, url: httpx.URL, limiter: RateLimiter, *, owner: object, redact: Callable[[str], str]
+    ) -> Response:
         """Send one GET when it is its turn, and read the response; `redact` cleans what an error says.
 
         Raises:
-            ClientClosedError: the client underneath is closed, or was meanwhile.
+            ClientClosedError: the client underneath is closed, or the owner closed meanwhile.
             TransportError: no whole response came within the timeout.
             BodyTooLargeError: a 200 is larger than `max_body`.
             DecodeError: a 200 is packed wrongly.
@@ -92,19 +120,26 @@ class Http:
             raise ClientClosedError("the HTTP client is closed: make a new AsyncStatusesClient")
 
         running = self._loops.get()
+        deadline = anyio.current_time() + self._timeout
         origin: Origin | None = None
-        with anyio.CancelScope(deadline=anyio.current_time() + self._timeout) as scope:
-            running.scopes.add(scope)
+        with anyio.CancelScope(deadline=deadline) as scope:
+            running.owners[scope] = owner
             try:
                 origin = await limiter.acquire(running.slots)
                 return await self._exchange(url, origin, scope)
             except NO_ANSWER as error:
-                raise (self._closed_meanwhile() or transport_error(error, redact)) from None
+                if self.closed:
+                    raise ClientClosedError(_CLOSED) from None
+
+                raise transport_error(error, redact) from None
             finally:
-                running.scopes.discard(scope)
+                del running.owners[scope]
+
+        if anyio.current_time() < deadline:
+            raise ClientClosedError(_CLOSED)
 
         late = "no whole response" if origin else "its turn did not come (see max_rate, and what else hangs)"
-        raise self._closed_meanwhile() or TransportError(f"{late} within {self._timeout:g} s", timeout=True)
+        raise TransportError(f"{late} within {self._timeout:g} s", timeout=True)
 
     async def _exchange(self, url: httpx.URL, origin: Origin, scope: anyio.CancelScope) -> Response:
         started = anyio.current_time()
@@ -117,9 +152,6 @@ class Http:
 
         duration = anyio.current_time() - started
         return Response(http_code=http_code, headers=headers, body=body, duration=duration)
-
-    def _closed_meanwhile(self) -> ClientClosedError | None:
-        return ClientClosedError("the client was closed during the request") if self.closed else None
 
     async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
         if self._owned:  # It has nothing to merge but its headers.
@@ -141,12 +173,13 @@ class Http:
 
 
 class _Running:
-    """The requests of one event loop."""
+    """What is under way in one event loop: the slots of requests, and whose each wait is."""
 
     def __init__(self) -> None:
         self.slots = Slots()
-        self.scopes: set[anyio.CancelScope] = set()
+        self.owners: dict[anyio.CancelScope, object] = {}
 
-    def cancel(self) -> None:
-        for scope in self.scopes:
-            scope.cancel()
+    def end(self, owner: object) -> None:
+        for scope, each in self.owners.items():
+            if owner is None or each is owner:
+                scope.cancel()
