@@ -1,4 +1,4 @@
-"""The tree of what can go wrong: one root, data in attributes, never a secret."""
+"""The exception hierarchy: one root, data in attributes, never a secret."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,13 +8,16 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 
 class GreenApiError(Exception):
-    """Is the root of every error this library raises on purpose.
+    """Base class of every error that this library raises on purpose.
 
-    Every one of them pickles, carries no object of the HTTP library, and never holds the token.
+    All of them can be pickled, hold no httpx objects and never contain the token.
+
+    Attributes:
+        message: what went wrong.
+        retryable: whether the same call may succeed on retry.
     """
 
     retryable: bool = False
-    """Whether time alone can heal it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -31,21 +34,32 @@ def _restore(cls: type[GreenApiError], args: tuple[Any, ...], attributes: Mappin
 
 
 class ConfigurationError(GreenApiError, ValueError):
-    """A wrong argument or environment variable; the message names it."""
+    """An argument or environment variable is invalid.
+
+    Attributes:
+        message: names the argument or variable.
+        retryable: always false.
+    """
 
 
 class ClientClosedError(GreenApiError):
-    """The client was used after it, or the one it shares connections with, had been closed."""
+    """The client, or the one whose connections it shares, is closed.
+
+    Attributes:
+        message: what is closed.
+        retryable: always false.
+    """
 
 
 class TransportError(GreenApiError):
-    """No whole answer came: DNS, connect, TLS, reset, truncated or too slow.
+    """No complete response arrived: DNS, connect, TLS, reset, truncated or too slow.
 
     Attributes:
-        timeout: whether the time for one whole request ran out.
-        refused: `"certificate"` where the server's TLS certificate was refused, `"proxy"` where a proxy refused its
-            user or password, else None.
-        retryable: false where something was refused.
+        message: what failed, without the token.
+        timeout: whether the timeout expired: of the whole request, or of a download without progress.
+        refused: `"certificate"` if the server's TLS certificate was rejected, `"proxy"` if a proxy rejected the
+            username or password, else None.
+        retryable: false if something was refused, else true.
     """
 
     def __init__(
@@ -63,11 +77,15 @@ class TransportError(GreenApiError):
 
 
 class ResponseError(GreenApiError):
-    """An answer that refuses.
+    """The API responded with an error.
+
+    The codes are listed at https://green-api.com/en/docs/api/common-errors/
 
     Attributes:
+        message: what the API said, redacted and truncated, or what the code means.
         http_code: the HTTP status code.
-        message: what the API said, redacted and cut, or what the code means where it said nothing.
+        default_http_code: the `http_code` of an error made without one.
+        retryable: whether the same request may succeed on retry; false unless a subclass says otherwise.
     """
 
     default_http_code: ClassVar[int] = 400
@@ -81,19 +99,37 @@ class ResponseError(GreenApiError):
 
 
 class AuthenticationError(ResponseError):
-    """401: the API does not know this token."""
+    """401: the API does not know this token.
+
+    Attributes:
+        message: what the code means and what to check, then what the API said.
+        http_code: the HTTP status code, 401.
+        retryable: always false.
+    """
 
     default_http_code = 401
 
 
 class AccessDeniedError(ResponseError):
-    """403: no beta access, an instance that does not live on this host, or a suspended account."""
+    """403: no beta access, an instance on another host, or a suspended account.
+
+    Attributes:
+        message: what the code means and what to check, then what the API said.
+        http_code: the HTTP status code, 403.
+        retryable: always false.
+    """
 
     default_http_code = 403
 
 
 class NotFoundError(ResponseError):
-    """404: no such method at this address."""
+    """404: no such method at this address.
+
+    Attributes:
+        message: what the code means and what to check, then what the API said.
+        http_code: the HTTP status code, 404.
+        retryable: always false.
+    """
 
     default_http_code = 404
 
@@ -102,7 +138,10 @@ class InstanceNotReadyError(ResponseError):
     """The instance is starting, or its WhatsApp account is not authorized.
 
     Attributes:
-        reason: `"starting"` (seconds heal it) or `"not authorized"` (a person must scan the QR code).
+        message: what the API said, redacted and truncated.
+        http_code: the HTTP status code; 200 if the API sent an object in place of an array.
+        reason: `"starting"` (ready within seconds) or `"not authorized"` (someone must scan the QR code).
+        retryable: true if `reason` is `"starting"`.
     """
 
     def __init__(self, message: str, *, http_code: int | None = None, reason: str = "starting") -> None:
@@ -116,14 +155,23 @@ class InstanceNotReadyError(ResponseError):
 
 
 class BadRequestError(ResponseError):
-    """400 and other 4xx that nothing but a change of the request or the account heals."""
+    """400 and other 4xx: retrying will not help; change the request or the account.
+
+    Attributes:
+        message: what the API said, redacted and truncated.
+        http_code: the HTTP status code, 400 to 498.
+        retryable: always false.
+    """
 
 
 class RateLimitedError(ResponseError):
-    """429: more than one request a second; usually a second poller of the same instance.
+    """429: more than one request a second, usually because another poller uses the same instance.
 
     Attributes:
-        retry_after: seconds the server asked to wait, or None where it did not say.
+        message: the likely cause.
+        http_code: the HTTP status code, 429.
+        retry_after: seconds to wait as given by `Retry-After`, or None without a usable one.
+        retryable: always true.
     """
 
     default_http_code = 429
@@ -137,13 +185,16 @@ class RateLimitedError(ResponseError):
 
 
 class QuotaExceededError(ResponseError):
-    """466: the plan's quota is used up, until next month or another plan.
+    """466: the plan's quota is used up until next month or a plan upgrade.
 
     Attributes:
-        method: the API method the quota is for.
-        used: how many calls were made, or None.
-        total: how many the plan allows, or None.
-        description: the vendor's own words, or None.
+        message: `description`, or what the code means.
+        http_code: the HTTP status code, 466.
+        method: the API method that the quota is for, or None if the API did not say.
+        used: calls made so far, or None if the API did not say.
+        total: calls that the plan allows, or None if the API did not say.
+        description: the API's explanation, or None if it gave none.
+        retryable: always false.
     """
 
     default_http_code = 466
@@ -166,17 +217,26 @@ class QuotaExceededError(ResponseError):
 
 
 class ServerError(ResponseError):
-    """499, 5xx and anything else that is the server's own trouble."""
+    """499, 5xx or any other code that is the server's own fault.
+
+    Attributes:
+        message: what the API said, redacted and truncated.
+        http_code: the HTTP status code.
+        retryable: always true.
+    """
 
     default_http_code = 500
     retryable = True
 
 
 class UnexpectedRedirectError(ServerError):
-    """3xx: the API never redirects, so a proxy or a captive portal answered.
+    """3xx: the API never redirects, so a proxy or a captive portal responded.
 
     Attributes:
-        location: the host it points to, and nothing else of it; None where it named none.
+        message: where the redirect leads.
+        http_code: the HTTP status code, 3xx.
+        location: the host in `Location`, without path or query, or None if there is none.
+        retryable: always true.
     """
 
     default_http_code = 302
@@ -187,29 +247,39 @@ class UnexpectedRedirectError(ServerError):
 
 
 class DecodeError(GreenApiError):
-    """200, but not a JSON array: a web page, half a JSON, an object."""
+    """A 200 whose body is not a JSON array: a web page, truncated JSON, an object.
+
+    Attributes:
+        message: what was found in place of an array.
+        retryable: always true.
+    """
 
     retryable = True
 
 
 class BodyTooLargeError(GreenApiError):
-    """The answer is larger than `max_body`, on the wire or unpacked.
+    """The response is larger than `max_body`, as sent or decompressed.
 
     Attributes:
-        limit: the bound in bytes.
+        message: the limit and what to change.
+        limit: the limit in bytes.
+        retryable: always false.
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the answer is larger than {limit} bytes: ask for fewer minutes or raise max_body")
+        super().__init__(
+            f"the response is larger than {limit} bytes: request fewer minutes or raise max_body"
+        )
         self.limit = limit
 
 
 class MediaError(GreenApiError):
-    """A download that was refused, is not what it said, or cannot be kept.
+    """A download was refused, is not the type of file it claims to be, or cannot be saved.
 
     Attributes:
-        http_code: the media server's HTTP status code where that refused, else None.
-        retryable: true where the server may come round, 429 and 5xx for example.
+        message: what went wrong.
+        http_code: the media server's HTTP status code if that was the reason, else None.
+        retryable: whether the download may succeed on retry, as after 429 or 5xx.
     """
 
     def __init__(self, message: str, *, http_code: int | None = None, retryable: bool = False) -> None:
@@ -219,38 +289,47 @@ class MediaError(GreenApiError):
 
 
 class DirectoryError(MediaError):
-    """The directory takes nothing: the disk is full, for example.
+    """The directory cannot be written to, for example because the disk is full.
 
     Attributes:
+        message: the directory and the reason.
         http_code: always None.
-        retryable: true, for space may be freed.
+        retryable: true, since space may be freed.
     """
 
 
 class RetentionGapError(GreenApiError):
-    """Statuses may have come and gone unseen: the API keeps them for 30 days only.
+    """Statuses may have been missed, because the API keeps them for 30 days only.
 
-    The poller does not raise it: it keeps it in `health.gaps`.
+    The poller does not raise this error but adds it to `health.gaps`. The vendor documents the retention at
+    https://green-api.com/en/docs/api/statuses/GetIncomingStatuses/
 
     Attributes:
-        lost_from: when the unseen time begins (aware, UTC).
-        lost_to: when it ends.
+        message: the gap and its cause.
+        lost_from: start of the gap (aware, UTC).
+        lost_to: end of the gap (aware, UTC).
+        retryable: always false.
     """
 
     def __init__(self, lost_from: datetime, lost_to: datetime) -> None:
         super().__init__(
             f"statuses from {lost_from:%Y-%m-%d %H:%M} to {lost_to:%Y-%m-%d %H:%M} UTC are lost: "
-            "polling paused for longer than the 30 days that the API keeps them"
+            "polling paused for longer than the 30 days for which the API keeps them"
         )
         self.lost_from = lost_from
         self.lost_to = lost_to
 
 
 class StoreError(GreenApiError):
-    """The store failed; the poller never goes on without it."""
+    """The store failed; the poller stops rather than continue without it.
+
+    Attributes:
+        message: which store failed and why.
+        retryable: always false.
+    """
 
 
 def sealed(error: _Error) -> _Error:
-    """Return the error without the frames and causes it came through: those hold bodies and requests."""
+    """Return the error without its traceback and causes, which hold bodies and requests."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

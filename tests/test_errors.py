@@ -154,7 +154,7 @@ def test_no_other_error_is_a_value_error_or_an_os_error():
 
 def test_a_body_that_is_too_large_tells_the_bound_and_what_to_do():
     assert str(errors.BodyTooLargeError(1024)) == (
-        "the answer is larger than 1024 bytes: ask for fewer minutes or raise max_body"
+        "the response is larger than 1024 bytes: request fewer minutes or raise max_body"
     )
 
 
