@@ -1,1 +1,1 @@
-"""One status' file on disk: downloaded, checked, and put in its place once it is whole."""
+"""The file of one status on disk: downloaded, verified, and renamed into place once complete."""

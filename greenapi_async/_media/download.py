@@ -1,4 +1,4 @@
-"""A download over a connection that leads nowhere but to the Internet: no redirects, cookies or credentials."""
+"""Downloads from public addresses only, without redirects, cookies or credentials."""
 
 import math
 import re
@@ -16,26 +16,26 @@ from greenapi_async._http.proxy import Proxies
 from greenapi_async._http.transport import PooledTransport
 from greenapi_async.errors import MediaError, TransportError
 
-_SLOWEST: Final = 4096
-"""Bytes a second: what stays below it uses the patience up, as silence does."""
+_MIN_RATE: Final = 4096
+"""Bytes per second: a slower download times out, as a stalled one does."""
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "greenapi-async"}
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)")
 
 
 class Receiver(Protocol):
-    """Who takes an answer in; what a method raises ends the download, and is raised by it."""
+    """Receives a response; an exception in a method ends the download and is raised by it."""
 
     async def begin(self, http_code: int, headers: Mapping[str, str]) -> None:
-        """Look at the answer's head before its body comes."""
+        """Handle the status code and headers, before the body."""
 
-    async def take(self, chunk: bytes) -> None:
-        """Take the next bytes of the body."""
+    async def receive(self, chunk: bytes) -> None:
+        """Handle the next bytes of the body."""
 
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """Where a file is; `loopback` allows this very machine, for the simulator."""
+    """Where a file is; `loopback` also allows this machine, for the simulator."""
 
     url: httpx.URL
     loopback: bool
@@ -45,12 +45,12 @@ def source(url: str, *, allow_loopback: bool) -> Source:
     """Return where a download comes from.
 
     Raises:
-        MediaError: it is no address, or none that anything is downloaded from.
+        MediaError: the URL is invalid, or not https.
     """
     parsed = parsed_url(url)
     schemes = {"https", "http"} if allow_loopback else {"https"}
     if parsed is None or parsed.scheme not in schemes or "%" in parsed.host or parsed.userinfo:
-        raise MediaError("the API gave an address that is not https, or cannot be read")
+        raise MediaError("the API sent a download URL that is not https or is invalid")
 
     return Source(url=parsed, loopback=allow_loopback)
 
@@ -60,51 +60,55 @@ async def download(
     headers: Mapping[str, str],
     receiver: Receiver,
     *,
-    timeout: float,  # noqa: ASYNC109 - it is for a silence, not for the whole.
+    timeout: float,  # noqa: ASYNC109 - it limits stalls, not the whole call.
 ) -> None:
-    """Ask once, and hand the answer over as it comes.
+    """Send one request, and pass the response to the receiver as it arrives.
 
-    `timeout` is how many seconds may go by without a byte. Bytes earn new patience, at `_SLOWEST` a second,
-    so that a drip does not hold it for ever. The receiver's own time does not count.
+    `timeout` is how many seconds may pass without data. Each chunk extends the deadline by its size over
+    `_MIN_RATE`, so a trickle of bytes cannot keep it open for ever. The receiver's own time does not count.
 
     Raises:
-        MediaError: the address is not on the Internet.
-        TransportError: no whole answer came.
+        MediaError: the address is not public.
+        TransportError: no complete response arrived.
     """
     raised: Exception | None = None
     with anyio.move_on_after(timeout) as scope:
         try:
-            raised = await _get(source, headers, receiver, _Patience(scope, timeout))
+            raised = await _get(source, headers, receiver, _StallTimeout(scope, timeout))
         except NO_ANSWER as error:
             raise transport_error(error) from None
 
     if scope.cancelled_caught:
-        raise TransportError(f"nothing came for {timeout:g} s, or next to nothing", timeout=True)
+        raise TransportError(
+            f"no data for {timeout:g} s, or less than {_MIN_RATE} bytes per second", timeout=True
+        )
 
     if raised is not None:
         raise raised
 
 
 @attrs.frozen
-class _Patience:
+class _StallTimeout:
     scope: anyio.CancelScope
-    longest: float
+    seconds: float
 
     @contextmanager
-    def paused(self, earned: float = 0.0) -> Iterator[None]:
-        """Stop the clock, and wind it up by so many seconds."""
+    def paused(self, extra: float = 0.0) -> Iterator[None]:
+        """Pause the timeout, then extend it by `extra` seconds, up to its full length."""
         left = self.scope.deadline - anyio.current_time()
         self.scope.deadline = math.inf
         try:
             yield
         finally:
-            self.scope.deadline = anyio.current_time() + min(self.longest, left + earned)
+            self.scope.deadline = anyio.current_time() + min(self.seconds, left + extra)
 
 
-async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Patience) -> Exception | None:
-    """Return what the receiver raised: that is not to be taken for the connection's."""
+async def _deliver(
+    response: httpx.Response, receiver: Receiver, stall_timeout: _StallTimeout
+) -> Exception | None:
+    """Return what the receiver raised, so it cannot be mistaken for a connection error."""
     try:
-        with patience.paused():
+        with stall_timeout.paused():
             await receiver.begin(response.status_code, response.headers)
     except Exception as error:  # noqa: BLE001 - raised again by `download`.
         return error
@@ -112,8 +116,8 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
     chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
     async for chunk in chunks:
         try:
-            with patience.paused(len(chunk) / _SLOWEST):
-                await receiver.take(chunk)
+            with stall_timeout.paused(len(chunk) / _MIN_RATE):
+                await receiver.receive(chunk)
         except BaseException as error:
             await abandon(chunks)
             if not isinstance(error, Exception):
@@ -125,45 +129,45 @@ async def _hand_over(response: httpx.Response, receiver: Receiver, patience: _Pa
 
 
 async def _get(
-    source: Source, headers: Mapping[str, str], receiver: Receiver, patience: _Patience
+    source: Source, headers: Mapping[str, str], receiver: Receiver, stall_timeout: _StallTimeout
 ) -> Exception | None:
-    """Request without httpx's client: so nothing brings cookies or credentials along, or logs the URL."""
+    """Bypass httpx's client, so nothing adds cookies or credentials, or logs the URL."""
     url = source.url
     if not _may_be_public(url.host) and not (source.loopback and is_loopback(url.host)):
         raise _not_public()
 
-    addresses = _Addresses(loopback=source.loopback, public=url.scheme == "https")
-    transport = PooledTransport(Proxies(), check=addresses.check, keepalive=0.0)
+    policy = _AddressPolicy(loopback=source.loopback, public=url.scheme == "https")
+    transport = PooledTransport(Proxies(), check=policy.check, keepalive=0.0)
     request = httpx.Request("GET", url, headers={**_HEADERS, **headers})
     response = await transport.handle_async_request(request)
     try:
-        return await _hand_over(response, receiver, patience)
+        return await _deliver(response, receiver, stall_timeout)
     finally:
         await response.aclose()
 
 
 @attrs.frozen(kw_only=True)
-class _Addresses:
-    """Which addresses a download may lead to."""
+class _AddressPolicy:
+    """Which addresses a download may connect to."""
 
     loopback: bool
     public: bool
 
     def check(self, address: str) -> None:
-        """Raise `MediaError` for any other."""
+        """Raise `MediaError` for an address that is not allowed."""
         public, loopback = self.public and is_public(address), self.loopback and is_loopback(address)
         if not (public or loopback):
             raise _not_public()
 
 
 def _may_be_public(host: str) -> bool:
-    """Return whether a host may be on the Internet: where a name leads, only whoever connects can look."""
+    """Return whether a host may be public: a name is only resolved when connecting."""
     host = host.rstrip(".")
     if ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]):
-        return is_public(host)  # Other notations of an IPv4 address are no address to `is_public`.
+        return is_public(host)  # `is_public` rejects other notations of IPv4 addresses.
 
     return host != "localhost" and not host.endswith(".localhost")
 
 
 def _not_public() -> MediaError:
-    return MediaError("the download leads to an address that is not on the Internet")
+    return MediaError("the download URL leads to an address that is not public")

@@ -1,4 +1,4 @@
-"""What a saved status is called: a name of our own making, that no stranger's text can bend. Pure."""
+"""Names of saved files: generated, so no text from a stranger can influence the path. Pure."""
 
 import hashlib
 import re
@@ -13,8 +13,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 def stem(status: Status) -> str:
     """Return a file name without an extension: `20261122T215800Z_79001234567_3EB0C431C26A1916E07A`.
 
-    Two statuses never get one name, on a file system that ignores case neither: what is not plain digits or
-    capitals is cut to them and carries a hash of the whole.
+    No two statuses share a name, even on a case-insensitive file system: a sender or id that is not plain digits
+    and capitals is shortened and sanitized, and a hash of the original is added.
     """
     sender, key = status.sender_id or status.chat_id, status.key
     posted_at = f"{status.posted_at:%Y%m%dT%H%M%SZ}"
@@ -23,9 +23,9 @@ def stem(status: Status) -> str:
     if plain_sender and _PLAIN_ID.fullmatch(key):
         return f"{posted_at}_{''.join(filter(None, plain_sender.groups()))}_{key}"
 
-    whole = hashlib.sha256(f"{len(sender)} {sender}{key}".encode(errors="surrogatepass")).hexdigest()
-    return f"{posted_at}_{_cut(sender)}_{_cut(key)}-{whole[:32]}"
+    digest = hashlib.sha256(f"{len(sender)} {sender}{key}".encode(errors="surrogatepass")).hexdigest()
+    return f"{posted_at}_{_sanitized(sender)}_{_sanitized(key)}-{digest[:32]}"
 
 
-def _cut(text: str) -> str:
+def _sanitized(text: str) -> str:
     return _UNSAFE.sub("_", text[:40]).strip("_")

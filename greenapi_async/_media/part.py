@@ -1,4 +1,4 @@
-"""A file that is not whole yet: locked while somebody writes it, put under its final name when it is."""
+"""A partially downloaded file: locked while being written, given its final name when complete."""
 
 import os
 import re
@@ -21,12 +21,12 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 
 
 @attrs.define(eq=False)
-class Part:
-    """The part that has come of a file, open and locked.
+class PartialFile:
+    """A partially downloaded file, open and locked.
 
     Attributes:
-        size: how many bytes of it there are.
-        etag: whose part it is, a strong ETag, or None: then it cannot be resumed.
+        size: bytes written so far.
+        etag: the strong ETag of the file being downloaded, or None if it cannot be resumed.
     """
 
     _final: Path
@@ -35,61 +35,61 @@ class Part:
     etag: str | None
 
     def restart(self, etag: str) -> None:
-        """Begin the file anew, and remember whose part it is."""
+        """Truncate the file, and save the ETag of the download that starts now."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.size = 0
-        beside(self._final, ".part.etag").unlink(missing_ok=True)
+        sibling(self._final, ".part.etag").unlink(missing_ok=True)
 
         self.etag = etag if _STRONG_ETAG.fullmatch(etag) else None
         if self.etag is not None:
-            _write_new(beside(self._final, ".part.etag"), self.etag.encode())
+            _write_new(sibling(self._final, ".part.etag"), self.etag.encode())
 
     def write(self, data: bytes) -> None:
-        """Add bytes to its end."""
+        """Append bytes."""
         _write_all(self._fd, data)
         self.size += len(data)
 
     def head(self, length: int) -> bytes:
-        """Return its first bytes."""
+        """Return the first `length` bytes."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         return os.read(self._fd, length)
 
     def publish(self) -> None:
-        """Put it under its final name, unless somebody has put something there."""
+        """Give the file its final name, unless that already exists."""
         os.fsync(self._fd)
-        _publish(beside(self._final, ".part"), self._final)
+        _publish(sibling(self._final, ".part"), self._final)
         self.discard()
 
     def discard(self) -> None:
-        """Take it away and close it, unless it is closed: then it may be somebody else's by now."""
+        """Delete and close the file, unless it is closed: then another writer may own it."""
         if self._fd < 0:
             return
 
-        if sys.platform == "win32":  # What is open cannot be taken away there, by nobody.
+        if sys.platform == "win32":  # An open file cannot be deleted there.
             self.close()
 
         try:
-            beside(self._final, ".part.etag").unlink(missing_ok=True)
-            beside(self._final, ".part").unlink(missing_ok=True)
+            sibling(self._final, ".part.etag").unlink(missing_ok=True)
+            sibling(self._final, ".part").unlink(missing_ok=True)
         finally:
             self.close()
 
     def __del__(self) -> None:
-        self.close()  # Where asyncio cancelled who was to get it, nobody else does.
+        self.close()  # If asyncio cancelled the caller of `claim`, nobody else closes it.
 
     def close(self) -> None:
-        """Let others have it; what is there can be resumed. Idempotent."""
+        """Close and unlock the file; it can be resumed later. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
-def is_there(final: Path) -> bool:
-    """Tell whether the whole file is there already.
+def is_saved(final: Path) -> bool:
+    """Return whether the complete file exists.
 
     Raises:
-        FileExistsError: something else has its name.
+        FileExistsError: the path is not a regular file.
     """
     try:
         mode = final.lstat().st_mode
@@ -97,31 +97,31 @@ def is_there(final: Path) -> bool:
         return False
 
     if not stat.S_ISREG(mode):
-        raise FileExistsError(f"{final.name} is there and is no regular file")
+        raise FileExistsError(f"{final.name} exists and is not a regular file")
 
     return True
 
 
-def claim(final: Path) -> Part | None:
-    """Open the part of a file, or return None: somebody is writing it, or has just now finished.
+def claim(final: Path) -> PartialFile | None:
+    """Open and lock the partial file, or return None if another writer has it or has just finished.
 
     Raises:
-        FileExistsError: something else has its name.
+        FileExistsError: the path is not a regular file.
     """
-    path = beside(final, ".part")
+    path = sibling(final, ".part")
     fd = os.open(path, _NEW, 0o600)
-    part = Part(final, fd, 0, None)
+    part = PartialFile(final, fd, 0, None)
     try:
-        if not _lock(fd) or not _is_at(path, fd):
+        if not _lock(fd) or not _is_open_at(path, fd):
             part.close()
             return None
 
-        # Whoever links the part and dies then leaves it with two names.
-        if is_there(final) or os.fstat(fd).st_nlink > 1:
+        # A writer that dies between linking and unlinking leaves two names.
+        if is_saved(final) or os.fstat(fd).st_nlink > 1:
             part.discard()
             return None
 
-        part.size, part.etag = os.lseek(fd, 0, os.SEEK_END), _etag_beside(final)
+        part.size, part.etag = os.lseek(fd, 0, os.SEEK_END), _saved_etag(final)
     except OSError:
         part.close()
         raise
@@ -129,12 +129,12 @@ def claim(final: Path) -> Part | None:
     return part
 
 
-def write_whole(final: Path, data: bytes) -> None:
-    """Write a small file at once, unless it is there already."""
-    if is_there(final):
+def write_atomically(final: Path, data: bytes) -> None:
+    """Write a small file atomically, unless it exists."""
+    if is_saved(final):
         return
 
-    path = beside(final, f".{secrets.token_hex(8)}.part")
+    path = sibling(final, f".{secrets.token_hex(8)}.part")
     try:
         _write_new(path, data)
         _publish(path, final)
@@ -142,26 +142,26 @@ def write_whole(final: Path, data: bytes) -> None:
         path.unlink(missing_ok=True)
 
 
-def beside(path: Path, end: str) -> Path:
-    """Return the path with something appended to its name."""
-    return path.with_name(path.name + end)
+def sibling(path: Path, suffix: str) -> Path:
+    """Return the path with a suffix appended to its name."""
+    return path.with_name(path.name + suffix)
 
 
 def _publish(path: Path, final: Path) -> None:
-    """Give the file its final name too, where nobody has it."""
+    """Link the file to its final name, unless that exists."""
     try:
         os.link(path, final)
     except FileExistsError:
-        is_there(final)
+        is_saved(final)
     except OSError:  # FAT has no hard links.
-        if not is_there(final):
+        if not is_saved(final):
             path.rename(final)
 
-    _sync(final.parent)
+    _sync_directory(final.parent)
 
 
 def _lock(fd: int) -> bool:
-    """Lock the file unless another task or process has: the lock goes with the descriptor, a crash included."""
+    """Try to lock the file; closing the descriptor, even by a crash, releases the lock."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
@@ -173,21 +173,21 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _is_at(path: Path, fd: int) -> bool:
-    """Tell whether the path leads to this very file: who had the lock before may have taken it away."""
-    opened = os.fstat(fd)
-    if not stat.S_ISREG(opened.st_mode):
-        raise FileExistsError(f"{path.name} is there and is no regular file")
+def _is_open_at(path: Path, fd: int) -> bool:
+    """Return whether the path still names the open file: the previous owner may have deleted it."""
+    open_file = os.fstat(fd)
+    if not stat.S_ISREG(open_file.st_mode):
+        raise FileExistsError(f"{path.name} exists and is not a regular file")
 
     try:
-        return os.path.samestat(opened, path.lstat())
+        return os.path.samestat(open_file, path.lstat())
     except FileNotFoundError:
         return False
 
 
-def _etag_beside(final: Path) -> str | None:
+def _saved_etag(final: Path) -> str | None:
     try:
-        fd = os.open(beside(final, ".part.etag"), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        fd = os.open(sibling(final, ".part.etag"), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return None
 
@@ -207,13 +207,13 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[os.write(fd, remaining) :]
 
 
-def _sync(directory: Path) -> None:
-    """Let the new name outlive a power failure, where the system can."""
+def _sync_directory(directory: Path) -> None:
+    """Make the new name survive a power failure, where the system supports that."""
     with suppress(OSError):
         fd = os.open(directory, os.O_RDONLY)
         try:

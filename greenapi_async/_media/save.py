@@ -1,4 +1,4 @@
-"""Saves the picture, video or voice note of a status: whole, once, and only if it is what it says."""
+"""Save the picture, video or voice note of a status: complete, once, and only if it is of the declared type."""
 
 import functools
 import re
@@ -21,9 +21,9 @@ from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status,
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 
-_CHUNK: Final = 256 * 1024  # A thread's hop for less would cost more than the writing.
-_BETWEEN_LOOKS: Final = 0.1
-_MAY_HEAL: Final = frozenset({408, 425, 429})
+_CHUNK: Final = 256 * 1024  # For less, switching threads costs more than writing.
+_LOCK_RETRY_INTERVAL: Final = 0.1
+_RETRYABLE_CODES: Final = frozenset({408, 425, 429})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _Value = TypeVar("_Value")
 _Arguments = TypeVarTuple("_Arguments")
@@ -36,36 +36,36 @@ async def save_media(
     progress: Progress | None,
     max_bytes: int,
     allow_loopback: bool,
-    timeout: float,  # noqa: ASYNC109 - it is for a silence, not for the whole.
+    timeout: float,  # noqa: ASYNC109 - it limits stalls, not the whole call.
 ) -> Path:
-    """Try once to save a status' file, and return its path; see `AsyncStatusesClient.save_media`."""
+    """Save a status' file in one attempt, and return its path; see `AsyncStatusesClient.save_media`."""
     if not isinstance(status, MediaStatus):
-        raise MediaError(f"there is nothing to download: this is a status of the kind {status.kind}")
+        raise MediaError(f"nothing to download: a status of kind {status.kind!r} has no file")
 
     await save_sidecar(status, directory)
-    origin = source(_address(status), allow_loopback=allow_loopback)
+    origin = source(_download_url(status), allow_loopback=allow_loopback)
     final = directory / f"{stem(status)}{filetype.extension(status)}"
 
-    while not await _on_disk(directory, part.is_there, final):
+    while not await _on_disk(directory, part.is_saved, final):
         claimed = await _on_disk(directory, part.claim, final)
         if claimed is None:
-            await anyio.sleep(_BETWEEN_LOOKS)
+            await anyio.sleep(_LOCK_RETRY_INTERVAL)
             continue
 
-        saving = _Saving(status, directory, claimed, max_bytes, progress)
-        await saving.run(functools.partial(download, origin, timeout=timeout))
+        receiver = _FileReceiver(status, directory, claimed, max_bytes, progress)
+        await receiver.run(functools.partial(download, origin, timeout=timeout))
 
     return final
 
 
 async def save_sidecar(status: Status, directory: Path) -> Path:
-    """Write a status as the API's JSON object, unless that was done before, and return the path.
+    """Write a status as the API's JSON object, unless the file exists, and return its path.
 
     Raises:
-        MediaError: it cannot be written.
+        DirectoryError: it cannot be written.
     """
     path = directory / f"{stem(status)}.json"
-    # Half an emoji, which UTF-8 has no bytes for, becomes the escape that JSON has for it.
+    # UTF-8 cannot encode a lone surrogate, so it becomes a JSON escape.
     text = f"{dumps(to_dict(status))}\n".encode(errors="backslashreplace")
 
     await _on_disk(directory, _write_sidecar, path, text)
@@ -73,83 +73,88 @@ async def save_sidecar(status: Status, directory: Path) -> Path:
 
 
 async def make_directory(directory: Path) -> None:
-    """Make a directory, and those above it, where it is missing.
+    """Create a directory and its parents, unless it exists.
 
     Raises:
-        MediaError: it cannot be made.
+        DirectoryError: it cannot be created.
     """
-    await _on_disk(directory, _make, directory)
+    await _on_disk(directory, _mkdir, directory)
 
 
 def _write_sidecar(path: Path, text: bytes) -> None:
-    _make(path.parent)
-    part.write_whole(path, text)
+    _mkdir(path.parent)
+    part.write_atomically(path, text)
 
 
-def _make(directory: Path) -> None:
+def _mkdir(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def _address(status: MediaStatus) -> str:
+def _download_url(status: MediaStatus) -> str:
     url = status.download_url or ""
     if "{{SWE002}}" in url:
-        raise MediaError("the file is too big for the API, which did not keep it: look at it on the phone")
+        raise MediaError("the file is too big for the API, which did not keep it: view it on the phone")
 
     if not url or url.startswith("{{"):
-        raise MediaError(f"the API gave no address to download from: {printable(url) or 'nothing'}")
+        raise MediaError(f"the API sent no download URL (got {printable(url) or 'nothing'})")
 
     return url
 
 
 @attrs.define(eq=False)
-class _Saving:
-    """Takes a download in and keeps it in a part."""
+class _FileReceiver:
+    """Receives a download and writes it to the partial file."""
 
     _status: ImageStatus | VideoStatus | AudioStatus
     _directory: Path
-    _part: part.Part
+    _part: part.PartialFile
     _max_bytes: int
     _progress: Progress | None
     _received: int = 0
     _total: int | None = None
     _buffer: bytearray = attrs.field(factory=bytearray)
 
-    async def run(self, download: "Callable[[Mapping[str, str], _Saving], Awaitable[None]]") -> None:
-        """Download the file; what was interrupted can be resumed, of what was refused nothing stays."""
+    async def run(self, download: "Callable[[Mapping[str, str], _FileReceiver], Awaitable[None]]") -> None:
+        """Download the file; keep the partial one if interrupted, delete it if refused."""
         try:
-            await download(self._conditions(), self)
-            with anyio.CancelScope(shield=True):  # What is whole would have to come again.
+            await download(self._range_headers(), self)
+            with anyio.CancelScope(shield=True):  # A complete file must not be downloaded again.
                 await self._finish()
         except MediaError as error:
             if not error.retryable or isinstance(error, DirectoryError):
-                await self._discard()  # Half a file does not stay on a full disk.
+                await self._discard()  # On a full disk, free the space.
             raise
         finally:
             await self._close()
 
     async def begin(self, http_code: int, headers: Mapping[str, str]) -> None:
-        """Decide what the answer's head means for the part."""
+        """Restart or resume the partial file, or raise, according to the response's status code and headers."""
         if http_code == 200 and not {"content-length", "transfer-encoding"} & set(headers):
-            raise MediaError("the media server does not tell where the file ends", retryable=True)
+            raise MediaError(
+                "the media server sent neither a length nor chunks, so a truncated file would go unnoticed",
+                retryable=True,
+            )
 
         if http_code == 200:
             await self._on_disk(self._part.restart, headers.get("etag", ""))
-            self._total = _number(headers.get("content-length"))
-        elif http_code == 206 and (total := _continued(headers, self._part)):
+            self._total = _length(headers.get("content-length"))
+        elif http_code == 206 and (total := _resumed_total(headers, self._part)):
             self._received, self._total = self._part.size, total
         elif http_code in {206, 416}:
             await self._on_disk(self._part.restart, "")
-            raise MediaError("the file is not the one that was begun", http_code=http_code, retryable=True)
+            raise MediaError(
+                "the file has changed since the download began", http_code=http_code, retryable=True
+            )
         else:
-            raise _refused(http_code, headers)
+            raise _refusal(http_code, headers)
 
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise MediaError("the media server packed the file, though it was not asked to")
+            raise MediaError("the media server compressed the file although that was not requested")
 
         self._check_size(self._total or 0)
 
-    async def take(self, chunk: bytes) -> None:
-        """Keep the next bytes, and tell how many there are."""
+    async def receive(self, chunk: bytes) -> None:
+        """Buffer or write the next bytes, and report progress."""
         self._received += len(chunk)
         self._check_size(self._received)
         self._buffer += chunk
@@ -160,8 +165,8 @@ class _Saving:
         if self._progress is not None:
             self._progress(self._received, self._total)
 
-    def _conditions(self) -> dict[str, str]:
-        """Return the headers that ask for the rest, of this very file or else the whole of another."""
+    def _range_headers(self) -> dict[str, str]:
+        """Return the headers that request the rest of this file, or all of it if it has changed."""
         if not self._part.size or self._part.etag is None:
             return {}
 
@@ -169,17 +174,17 @@ class _Saving:
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
-            raise MediaError(f"the file is larger than {self._max_bytes} bytes: see max_bytes")
+            raise MediaError(f"the file is larger than {self._max_bytes} bytes: raise max_bytes to save it")
 
     async def _finish(self) -> None:
         await self._flush()
         if self._total not in {None, self._received}:
-            raise TransportError("the download was cut in the middle")
+            raise TransportError("the download was truncated")
 
-        head = await self._on_disk(self._part.head, filetype.HEAD)
-        problem = filetype.contradiction(self._status, head)
-        if problem is not None:
-            raise MediaError(f"the file is not what it should be: {problem}")
+        head = await self._on_disk(self._part.head, filetype.HEAD_SIZE)
+        mismatch = filetype.mismatch(self._status, head)
+        if mismatch is not None:
+            raise MediaError(f"unexpected file content: {mismatch}")
 
         await self._on_disk(self._part.publish)
 
@@ -198,7 +203,7 @@ class _Saving:
             with (
                 anyio.CancelScope(shield=True),
                 suppress(MediaError),
-            ):  # What ended the download is more to the point.
+            ):  # The error that ended the download matters more.
                 await self._flush()
                 if not self._part.size:
                     await self._on_disk(self._part.discard)
@@ -210,15 +215,15 @@ class _Saving:
 
 
 async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """Work in a thread to the end, and raise `DirectoryError` where the file system does not let it.
+    """Run `work` in a thread until it returns, and raise `DirectoryError` for an `OSError`.
 
-    asyncio's own cancellation goes through shields, but a task group waits for its tasks all the same: nobody
-    closes the file while a thread still writes.
+    asyncio's own cancellation ignores shields, but a task group still waits for its tasks: the file is not closed
+    while a thread writes to it.
     """
     done: list[_Value] = []
     reason = ""
 
-    async def to_the_end() -> None:
+    async def run_shielded() -> None:
         nonlocal reason
         with anyio.CancelScope(shield=True):
             try:
@@ -227,7 +232,7 @@ async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *argu
                 reason = error.strerror or str(error)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(to_the_end)
+        tasks.start_soon(run_shielded)
 
     if not done:
         raise DirectoryError(f"cannot save to {directory}: {reason}", retryable=True)
@@ -235,27 +240,27 @@ async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *argu
     return done[0]
 
 
-def _continued(headers: Mapping[str, str], begun: part.Part) -> int | None:
-    """Return the whole file's size where an answer is the rest of this very part, else None."""
+def _resumed_total(headers: Mapping[str, str], partial: part.PartialFile) -> int | None:
+    """Return the complete file's size if the response continues this partial file, else None."""
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    if found is None or begun.etag is None or headers.get("etag") != begun.etag:
+    if found is None or partial.etag is None or headers.get("etag") != partial.etag:
         return None
 
     first, last, total = map(int, found.groups())
-    return total if (first, last) == (begun.size, total - 1) else None
+    return total if (first, last) == (partial.size, total - 1) else None
 
 
-def _refused(http_code: int, headers: Mapping[str, str]) -> MediaError:
+def _refusal(http_code: int, headers: Mapping[str, str]) -> MediaError:
     if 300 <= http_code < 400:
         where = host_in(headers.get("location")) or "elsewhere"
         return MediaError(f"the download was redirected to {where}", http_code=http_code)
 
-    retryable = http_code >= 500 or http_code in _MAY_HEAL
-    why = "" if retryable else ": it may be gone, for it is not kept long"
+    retryable = http_code >= 500 or http_code in _RETRYABLE_CODES
+    why = "" if retryable else ": the file may have expired, as it is not kept long"
     return MediaError(
-        f"the media server answered HTTP {http_code}{why}", http_code=http_code, retryable=retryable
+        f"the media server responded with HTTP {http_code}{why}", http_code=http_code, retryable=retryable
     )
 
 
-def _number(text: str | None) -> int | None:
+def _length(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() else None

@@ -162,7 +162,7 @@ def test_file_that_is_too_big_for_the_api_is_told(api, watch, tmp_path):
     code, _, err = watch(1)
 
     assert code == 0
-    assert "look at it on the phone" in err
+    assert "view it on the phone" in err
     assert len(files(tmp_path / "stories", ".json")) == 1
 
 
