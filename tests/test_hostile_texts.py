@@ -83,7 +83,7 @@ def test_no_text_acts_on_a_terminal(item, terminal):
 @given(hostile)
 def test_a_text_that_cannot_be_shown_is_told_and_not_dropped(text):
     """Escaping is not forgetting: every letter and digit of a text is still there."""
-    shown = _terminal.shown(text)
+    shown = _terminal.sanitized(text)
 
     letters = [char for char in text if char.isprintable() and not char.isspace()]
     rest = iter(shown)
@@ -103,7 +103,7 @@ def test_a_text_that_cannot_be_shown_is_told_and_not_dropped(text):
     ids=["hebrew", "arabic", "persian", "emoji", "combining", "newer than Python"],
 )
 def test_a_reader_sees_their_own_language(text):
-    assert _terminal.shown(text) == text
+    assert _terminal.sanitized(text) == text
 
 
 @pytest.mark.parametrize("wide", ["☀️", "1️⃣", "\U0001fae9", "漢", "👍"], ids=ascii)

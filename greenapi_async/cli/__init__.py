@@ -1,4 +1,4 @@
-"""The command `greenapi-async`: shows statuses in a terminal or to a pipe, and runs the simulator."""
+"""The command `greenapi-async`: prints statuses to a terminal or a pipe, and runs the simulator."""
 
 import argparse
 import io
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import anyio
 
 from greenapi_async.cli.arguments import parse
-from greenapi_async.cli.terminal import shown, tell
+from greenapi_async.cli.terminal import echo_err, sanitized
 from greenapi_async.errors import (
     BadRequestError,
     ConfigurationError,
@@ -39,23 +39,23 @@ _ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0: fine, also where the reader of the output went away. 1: an error. 2: a wrong variable of the
-    environment. 130: stopped by Ctrl-C or SIGTERM. A wrong argument raises `SystemExit(2)`.
+    0: success, also if the reader of a pipe closed it. 1: an error. 2: an invalid environment variable.
+    130: stopped by Ctrl-C or SIGTERM. An invalid argument raises `SystemExit(2)`.
     """
     try:
         options = parse(argv)
         _prepare_stdout()
         with _warnings_on_stderr():
-            anyio.run(_until_stopped, options)
+            anyio.run(_run_command, options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 0
     except (GreenApiError, OSError) as error:
-        tell(f"error: {_advised(error)}")
+        echo_err(f"error: {_with_advice(error)}")
         return 2 if isinstance(error, ConfigurationError) else 1
     finally:
-        _let_go_of_stdout()
+        _flush_stdout()
 
     return 0
 
@@ -64,12 +64,12 @@ def _prepare_stdout() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     elif sys.stdout is None:  # The shell closed it.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as open as stdout.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open, like stdout.
 
 
 @contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
-    logger, handler = logging.getLogger("greenapi_async"), _OneLine(logging.WARNING)
+    logger, handler = logging.getLogger("greenapi_async"), _StderrHandler(logging.WARNING)
     logger.addHandler(handler)
 
     try:
@@ -78,17 +78,17 @@ def _warnings_on_stderr() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-class _OneLine(logging.Handler):
+class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        tell(f"{record.levelname.lower()}: {shown(record.getMessage())}")
+        echo_err(f"{record.levelname.lower()}: {sanitized(record.getMessage())}")
 
 
-async def _until_stopped(options: argparse.Namespace) -> None:
-    """Run the chosen command; SIGTERM ends it in the way that Ctrl-C does."""
+async def _run_command(options: argparse.Namespace) -> None:
+    """Run the chosen command; SIGTERM stops it as Ctrl-C does."""
     on_sigint = signal.getsignal(signal.SIGINT)
     on_sigterm = signal.getsignal(signal.SIGTERM)
 
-    if callable(on_sigint):  # A shell's background job ignores SIGINT, and has to mind SIGTERM.
+    if callable(on_sigint):  # A shell's background job ignores SIGINT, but must not ignore SIGTERM.
         signal.signal(signal.SIGTERM, on_sigint)
 
     try:
@@ -97,15 +97,15 @@ async def _until_stopped(options: argparse.Namespace) -> None:
         signal.signal(signal.SIGTERM, on_sigterm)
 
 
-def _advised(error: GreenApiError | OSError) -> str:
+def _with_advice(error: GreenApiError | OSError) -> str:
     """Return what went wrong and what to do, on one line."""
     problem = error.strerror if isinstance(error, OSError) else None
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
-    return "; ".join(filter(None, (shown(problem or str(error)), advice)))
+    return "; ".join(filter(None, (sanitized(problem or str(error)), advice)))
 
 
-def _let_go_of_stdout() -> None:
-    """Point a stdout that takes nothing any more to nowhere, or Python complains of it on its way out."""
+def _flush_stdout() -> None:
+    """Flush stdout; if that fails, redirect it to null, or Python prints an error at exit."""
     try:
         sys.stdout.flush()
     except OSError:

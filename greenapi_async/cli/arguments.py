@@ -1,4 +1,4 @@
-"""What can be typed after `greenapi-async`, and what `--help` says of it."""
+"""The command line arguments of `greenapi-async`, and its `--help`."""
 
 import argparse
 import importlib.metadata
@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from greenapi_async.cli.commands import STATE, fetch, simulate, watch
+from greenapi_async.cli.commands import STATE_FILE, fetch, simulate, watch
 
 _ENVIRONMENT = """\
 environment:
   GREEN_API_ID_INSTANCE          the instance's id, as the console shows it
-  GREEN_API_TOKEN_INSTANCE       its token, or instead of it
-  GREEN_API_TOKEN_INSTANCE_FILE  the path of a file that holds the token
+  GREEN_API_TOKEN_INSTANCE       its token
+  GREEN_API_TOKEN_INSTANCE_FILE  or the path of a file with the token
   GREEN_API_URL                  the instance's API URL
-  NO_COLOR                       anything here: no colours
+  NO_COLOR                       any value disables colours
 
-Without any GREEN_API_ variable the embedded simulator stands in for the API.
+Without any GREEN_API_ variable the embedded simulator is used in place of the API.
 
 exit codes:
-  0 fine, 1 an error, 2 wrong usage or configuration, 130 stopped by Ctrl-C or SIGTERM
+  0 success, 1 an error, 2 wrong usage or configuration, 130 stopped by Ctrl-C or SIGTERM
 
 examples:
   greenapi-async watch
   greenapi-async fetch --minutes 60 --jsonl
   greenapi-async simulator
 
-The examples of a command: greenapi-async COMMAND --help
+Examples for each command: greenapi-async COMMAND --help
 """
 _WATCH_EXAMPLES = """\
 examples:
@@ -49,17 +49,17 @@ examples:
   greenapi-async simulator --port 8800
   greenapi-async simulator --chaos 7         everything that can go wrong, for hours
 
-Paste the lines that it prints into another terminal, and run your bot or `greenapi-async watch` there.
+Paste the lines it prints into another terminal, and run your bot or `greenapi-async watch` there.
 """
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options, the command to run among them as `run`; a wrong one raises `SystemExit(2)`."""
+    """Return the options, with the command to run as `run`; an invalid one raises `SystemExit(2)`."""
     parser = _parser()
     options, unknown = parser.parse_known_args(argv)
 
     if unknown:
-        # Somebody may have tried to pass the token, so only the names of options are repeated.
+        # One of them may be the token, so only option names are printed.
         names = " ".join(word.partition("=")[0] for word in unknown if word.startswith("-"))
         parser.error(
             f"unknown arguments{names and f' ({names})'}: see --help; credentials come from the environment only"
@@ -83,14 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     _add_watch(_command(commands, "watch", "print each new status as it arrives", _WATCH_EXAMPLES))
-    _add_fetch(_command(commands, "fetch", "ask once and print the statuses, oldest first", _FETCH_EXAMPLES))
+    _add_fetch(
+        _command(commands, "fetch", "send one request and print the statuses, oldest first", _FETCH_EXAMPLES)
+    )
     _add_simulator(_command(commands, "simulator", "run a GREEN-API on this machine", _SIMULATOR_EXAMPLES))
 
     return parser
 
 
 class _ShowVersion(argparse.Action):
-    """Looks the version up when asked: that reads the metadata of the installed packages."""
+    """Prints the version, looked up only now, since that reads the installed packages' metadata."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         try:
@@ -117,25 +119,33 @@ def _command(commands: Any, name: str, summary: str, examples: str) -> argparse.
 def _add_watch(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=watch)
     parser.add_argument(
-        "--interval", type=_seconds, metavar="SECONDS", help="from one question to the next; default 60"
+        "--interval",
+        type=_positive_seconds,
+        metavar="SECONDS",
+        help="from one request to the next; default 60",
     )
     parser.add_argument(
-        "--minutes", type=_count, metavar="N", help="begin N minutes back; default: every status still up"
+        "--minutes",
+        type=_positive_int,
+        metavar="N",
+        help="start N minutes back; default: every status still up",
     )
     parser.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
-    parser.add_argument("--max", type=_count, metavar="N", help="end after N statuses")
+    parser.add_argument("--max", type=_positive_int, metavar="N", help="stop after N statuses")
     parser.add_argument(
-        "--save", metavar="DIR", help="save files and JSON there, and go on there after a restart"
+        "--save", metavar="DIR", help="directory to save files and JSON in; a restart resumes there"
     )
     parser.add_argument(
-        "--state", metavar="FILE", help=f"remember there what was shown; with --save: DIR/{STATE}"
+        "--state",
+        metavar="FILE",
+        help=f"file that records what was shown; default with --save: DIR/{STATE_FILE}",
     )
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=fetch)
     parser.add_argument(
-        "--minutes", type=_count, metavar="N", help="the last N minutes; default: the API's, 1440"
+        "--minutes", type=_positive_int, metavar="N", help="the last N minutes; default: the API's, 1440"
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON array of the API's own objects")
@@ -146,11 +156,14 @@ def _add_simulator(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=simulate)
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: any free one")
     parser.add_argument(
-        "--chaos", type=_count, metavar="SEED", help="let most answers go wrong, in the order of this number"
+        "--chaos",
+        type=_positive_int,
+        metavar="SEED",
+        help="make most responses fail, at random but the same for a seed",
     )
 
 
-def _seconds(text: str) -> float:
+def _positive_seconds(text: str) -> float:
     with suppress(ValueError):
         if 0 < (seconds := float(text)) < math.inf:
             return seconds
@@ -158,7 +171,7 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("must be a positive number")
 
 
-def _count(text: str) -> int:
+def _positive_int(text: str) -> int:
     with suppress(ValueError):
         if (count := int(text)) >= 1:
             return count

@@ -1,4 +1,4 @@
-"""What the commands do: watch, fetch, and the simulator."""
+"""The commands: watch, fetch and simulator."""
 
 import argparse
 import os
@@ -10,8 +10,8 @@ from typing import Any
 
 import anyio
 
-from greenapi_async.cli.saver import Saver
-from greenapi_async.cli.terminal import json_line, say, shown, tell, text_line
+from greenapi_async.cli.saver import StatusSaver
+from greenapi_async.cli.terminal import echo, echo_err, json_line, sanitized, text_line
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.events import Event, Polled
 from greenapi_async.models import Status
@@ -19,11 +19,11 @@ from greenapi_async.simulator import Simulator, chaos, demo
 
 _INTERVAL = 60.0
 _DEMO_INTERVAL = 1.0
-_LONGEST_DEMO_INTERVAL = 5.0  # The demo is to end within half a minute.
-_LONGEST_DEMO = 25.0
-_SIMULATOR_POSTS_EVERY = 5.0
-_MOST_MINUTES = 43_200
-STATE = ".greenapi-async.db"
+_MAX_DEMO_INTERVAL = 5.0  # The demo must end within half a minute.
+_MAX_DEMO_SECONDS = 25.0
+_POST_INTERVAL = 5.0
+_MAX_MINUTES = 43_200
+STATE_FILE = ".greenapi-async.db"
 
 _VARIABLES = (
     "GREEN_API_ID_INSTANCE",
@@ -48,77 +48,77 @@ async def watch(options: argparse.Namespace) -> None:
 
 
 async def fetch(options: argparse.Namespace) -> None:
-    """Request once, and print the statuses."""
-    async with _client_with_something_to_see() as client:
+    """Send one request, and print the statuses."""
+    async with _client_or_demo() as client:
         statuses = await client.fetch(options.minutes)
 
     if options.json:
-        say("[" + ",\n ".join(map(json_line, statuses)) + "]")
+        echo("[" + ",\n ".join(map(json_line, statuses)) + "]")
         return
 
     for status in statuses:
-        say(_line(status, jsonl=options.jsonl))
+        echo(_line(status, jsonl=options.jsonl))
 
 
 async def simulate(options: argparse.Namespace) -> None:
-    """Run a simulator until somebody stops it."""
+    """Run a simulator until interrupted."""
     async with AsyncExitStack() as stack:
         api = await _listen(stack, options.port)
         _print_exports(api)
 
         if options.chaos is not None:
-            await chaos(api, options.chaos, every=_SIMULATOR_POSTS_EVERY)
+            await chaos(api, options.chaos, every=_POST_INTERVAL)
 
         while True:
-            await demo(api, every=_SIMULATOR_POSTS_EVERY)
+            await demo(api, every=_POST_INTERVAL)
 
 
 def _has_credentials() -> bool:
-    """Tell whether anything is set, if only in part: that is to be completed, not to be passed over."""
+    """Return whether any variable is set: a partial configuration must be an error, not start the demo."""
     return any(name in os.environ for name in _VARIABLES)
 
 
 async def _watch_demo(options: argparse.Namespace) -> None:
-    interval = min(options.interval or _DEMO_INTERVAL, _LONGEST_DEMO_INTERVAL)
-    tell(_NO_CREDENTIALS)
+    interval = min(options.interval or _DEMO_INTERVAL, _MAX_DEMO_INTERVAL)
+    echo_err(_NO_CREDENTIALS)
 
     async with Simulator() as api, _client_of(api) as client:
-        with anyio.move_on_after(_LONGEST_DEMO) as scope:
+        with anyio.move_on_after(_MAX_DEMO_SECONDS) as scope:
             posted = anyio.Event()
 
             async def post() -> None:
                 await demo(api)
                 posted.set()
 
-            def end_when_all_came(event: Event) -> None:
+            def stop_when_caught_up(event: Event) -> None:
                 if posted.is_set() and isinstance(event, Polled) and event.new == 0:
                     scope.cancel()
 
-            async with _beside(post):
-                await _print_new(client, options, interval=interval, on_event=end_when_all_came)
+            async with _running(post):
+                await _print_new(client, options, interval=interval, on_event=stop_when_caught_up)
 
 
 @asynccontextmanager
-async def _client_with_something_to_see() -> AsyncGenerator[AsyncStatusesClient]:
+async def _client_or_demo() -> AsyncGenerator[AsyncStatusesClient]:
     if _has_credentials():
         async with AsyncStatusesClient.from_env() as client:
             yield client
         return
 
-    tell(_NO_CREDENTIALS)
+    echo_err(_NO_CREDENTIALS)
     async with Simulator() as api, _client_of(api) as client:
         await demo(api, every=0.0)
         yield client
 
 
 def _client_of(api: Simulator) -> AsyncStatusesClient:
-    os.environ["no_proxy"] = "*"  # A proxy has no way to this machine's loopback.
+    os.environ["no_proxy"] = "*"  # A proxy cannot reach this machine's loopback.
     return AsyncStatusesClient(api.id_instance, api.token, api_url=api.url)
 
 
 @asynccontextmanager
-async def _beside(task: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
-    """Run a task while the body runs; what the body raises comes out as it is, not in a group."""
+async def _running(task: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """Run a task while the body runs; an error in the body is raised as it is, not in a group."""
     raised: Exception | None = None
 
     async with anyio.create_task_group() as tasks:
@@ -141,16 +141,16 @@ async def _print_new(
     interval: float,
     on_event: Callable[[Event], None] | None = None,
 ) -> None:
-    start = timedelta(minutes=min(options.minutes, _MOST_MINUTES)) if options.minutes else None
-    saver = await _saver(client, options)
+    start = timedelta(minutes=min(options.minutes, _MAX_MINUTES)) if options.minutes else None
+    saver = await _prepare_saver(client, options)
     count = 0
 
-    async with client.poll(interval, store=_state(options), start=start, on_event=on_event) as statuses:
+    async with client.poll(interval, store=_store_path(options), start=start, on_event=on_event) as statuses:
         async for status in statuses:
             path = await saver.save(status) if saver else None
-            say(_line(status, jsonl=options.jsonl))
+            echo(_line(status, jsonl=options.jsonl))
             if path and not options.jsonl:
-                say(f"    {shown(str(path))}")
+                echo(f"    {sanitized(str(path))}")
 
             count += 1
             if count == options.max:
@@ -158,21 +158,21 @@ async def _print_new(
                 return
 
 
-async def _saver(client: AsyncStatusesClient, options: argparse.Namespace) -> Saver | None:
+async def _prepare_saver(client: AsyncStatusesClient, options: argparse.Namespace) -> StatusSaver | None:
     if options.save is None:
         return None
 
-    # http is for an API on this machine alone, and the simulator's files are there too.
+    # Only an API on this machine may use http, and the simulator serves its files from there too.
     url = os.environ.get("GREEN_API_URL", "").strip().lower()
-    at_home = not _has_credentials() or url.startswith("http:")
-    saver = Saver(client=client, directory=Path(options.save), allow_loopback=at_home, tell=tell)
+    is_local = not _has_credentials() or url.startswith("http:")
+    saver = StatusSaver(client=client, directory=Path(options.save), allow_loopback=is_local, notify=echo_err)
     await saver.prepare()
     return saver
 
 
-def _state(options: argparse.Namespace) -> Path | None:
+def _store_path(options: argparse.Namespace) -> Path | None:
     if options.state is None and options.save is not None:
-        return Path(options.save, STATE)
+        return Path(options.save, STATE_FILE)
 
     return options.state and Path(options.state)
 
@@ -186,10 +186,10 @@ async def _listen(stack: AsyncExitStack, port: int) -> Simulator:
 
 
 def _print_exports(api: Simulator) -> None:
-    say("# Runs until Ctrl-C. Paste this into another terminal to point a client at it:")
-    say(f"export GREEN_API_ID_INSTANCE={api.id_instance}")
-    say(f"export GREEN_API_TOKEN_INSTANCE={api.token}")
-    say(f"export GREEN_API_URL={api.url}")
+    echo("# Runs until Ctrl-C. Paste these lines into another terminal to point a client here:")
+    echo(f"export GREEN_API_ID_INSTANCE={api.id_instance}")
+    echo(f"export GREEN_API_TOKEN_INSTANCE={api.token}")
+    echo(f"export GREEN_API_URL={api.url}")
 
 
 def _line(status: Status, *, jsonl: bool) -> str:

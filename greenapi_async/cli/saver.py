@@ -1,4 +1,4 @@
-"""Saves what a watch shows, and tells of what could not be saved."""
+"""Saves the statuses that `watch` prints, and reports failed downloads."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,39 +6,43 @@ from pathlib import Path
 import attrs
 
 from greenapi_async._media import save as media
-from greenapi_async.cli.terminal import shown
+from greenapi_async.cli.terminal import sanitized
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import DirectoryError, MediaError, TransportError
 from greenapi_async.models import MediaStatus, Status
 
 
 @attrs.frozen(kw_only=True)
-class Saver:
-    """Saves statuses in a directory: all as JSON, and the files of those that have one.
+class StatusSaver:
+    """Saves statuses in a directory: each as JSON, with its file if it has one.
 
-    `tell` takes the lines about what failed; `allow_loopback` is for the simulator.
+    Attributes:
+        client: downloads the files.
+        directory: where to save.
+        allow_loopback: whether to download from this machine, for the simulator.
+        notify: called with each line about a failed download.
     """
 
     client: AsyncStatusesClient
     directory: Path
     allow_loopback: bool
-    tell: Callable[[str], None]
+    notify: Callable[[str], None]
 
     async def prepare(self) -> None:
-        """Make the directory.
+        """Create the directory.
 
         Raises:
-            MediaError: it cannot be made.
+            DirectoryError: it cannot be created.
         """
         await media.make_directory(self.directory)
 
     async def save(self, status: Status) -> Path | None:
-        """Save a status, and return the path of its picture, video or voice note.
+        """Save a status, and return the path of its picture, video or voice note, if any.
 
-        A download that fails is told of, and the JSON stays in its stead.
+        A failed download is reported, and only the JSON is kept.
 
         Raises:
-            MediaError: the directory takes nothing: then it is better to stop than to go on without.
+            DirectoryError: the directory cannot be written to, so continuing is pointless.
         """
         sidecar = await media.save_sidecar(status, self.directory)
         if not isinstance(status, MediaStatus):
@@ -51,8 +55,10 @@ class Saver:
         except (MediaError, TransportError) as error:
             failure = error
 
-        self.tell(shown(f"not saved: {failure}; what is known of it is in {sidecar}"))
+        self.notify(sanitized(f"not saved: {failure}; its JSON is in {sidecar}"))
         if failure.retryable:
-            self.tell("for another try, watch with a new --state: nothing that is saved is downloaded twice")
+            self.notify(
+                "to retry, run watch with a new --state: files already saved are not downloaded again"
+            )
 
         return None

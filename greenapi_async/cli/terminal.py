@@ -1,4 +1,4 @@
-"""What the command writes: one line for one status, aligned for a terminal and safe from what strangers write."""
+"""Output: one line per status, aligned for a terminal and sanitized, since strangers write the texts."""
 
 import itertools
 import os
@@ -12,34 +12,34 @@ from greenapi_async.models import DeletedStatus, MediaStatus, Status, TextStatus
 
 _SENDER_CELLS = 16
 _OTHER_CELLS = 12 + 2 + 7 + 2 + _SENDER_CELLS + 2
-_FEWEST_CELLS = 10
+_MIN_TEXT_CELLS = 10
 _COLOURS = {"text": 32, "image": 36, "video": 34, "audio": 35, "deleted": 31, "unknown": 33}
 _BOLD = 1
 _DIM = 2
-_INVISIBLE = "\u200c\u200d\u200e\u200f"  # Persian, emoji, Hebrew and Arabic are broken without them.
-_AS_EMOJI = "\ufe0f"  # Makes the character before it as wide as an emoji.
+_INVISIBLE = "\u200c\u200d\u200e\u200f"  # Persian, emoji, Hebrew and Arabic need them.
+_EMOJI_SELECTOR = "\ufe0f"  # Makes the character before it as wide as an emoji.
 
 
-def say(line: str) -> None:
+def echo(line: str) -> None:
     """Write one line to stdout."""
     print(line, flush=True)
 
 
-def tell(line: str) -> None:
-    """Write one line to stderr, where somebody still reads that."""
+def echo_err(line: str) -> None:
+    """Write one line to stderr, unless it is closed."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"greenapi-async: {line}", file=sys.stderr, flush=True)
 
 
 def json_line(status: Status) -> str:
-    r"""Return the API's object on one line, with `\u` for what a terminal acts on or stdout cannot encode."""
+    r"""Return the API's object on one line, with control characters and what stdout cannot encode as `\u`."""
     unicode = sys.stdout.encoding.lower().startswith("utf")
-    keeps = _is_harmless if unicode else _is_plain
-    return "".join(char if keeps(char) else _json_escape(char) for char in dumps(to_dict(status)))
+    is_kept = _is_safe if unicode else _is_printable_ascii
+    return "".join(char if is_kept(char) else _json_escape(char) for char in dumps(to_dict(status)))
 
 
-def _is_plain(char: str) -> bool:
+def _is_printable_ascii(char: str) -> bool:
     return char.isascii() and char.isprintable()
 
 
@@ -49,25 +49,25 @@ def _json_escape(char: str) -> str:
 
 
 def text_line(status: Status) -> str:
-    """Return the columns of a status; on a terminal they fit it, so that no long text can pose as a line."""
-    what = shown(_words(status))
+    """Return a status as columns, cut to the terminal's width, so that wrapped text cannot imitate a line."""
+    text = sanitized(_summary(status))
     if sys.stdout.isatty():
-        what = _fitted(what, max(_FEWEST_CELLS, shutil.get_terminal_size().columns - _OTHER_CELLS))
+        text = _truncated(text, max(_MIN_TEXT_CELLS, shutil.get_terminal_size().columns - _OTHER_CELLS))
 
-    if not what and isinstance(status, MediaStatus):
-        what = shown(status.download_url or "")  # Whole: a part of it leads nowhere.
+    if not text and isinstance(status, MediaStatus):
+        text = sanitized(status.download_url or "")  # Not truncated: part of a URL is useless.
 
-    sender = _fitted(shown(status.sender) or "-", _SENDER_CELLS)
+    sender = _truncated(sanitized(status.sender) or "-", _SENDER_CELLS)
     columns = (
-        _painted(f"{_when(status):12}", _DIM),
-        _painted(f"{status.kind:7}", _COLOURS[status.kind]),
-        _painted(sender, _BOLD) + " " * (_SENDER_CELLS - _cells(sender)),
-        what,
+        _coloured(f"{_time(status):12}", _DIM),
+        _coloured(f"{status.kind:7}", _COLOURS[status.kind]),
+        _coloured(sender, _BOLD) + " " * (_SENDER_CELLS - _cells(sender)),
+        text,
     )
     return "  ".join(columns).rstrip()
 
 
-def _when(status: Status) -> str:
+def _time(status: Status) -> str:
     if not status.timestamp:
         return "-"
 
@@ -79,7 +79,7 @@ def _when(status: Status) -> str:
     return f"{local:%d %b %H:%M}"
 
 
-def _words(status: Status) -> str:
+def _summary(status: Status) -> str:
     if isinstance(status, TextStatus):
         look = status.extended_text_message
         return status.text_message or (look and look.text) or ""
@@ -93,13 +93,13 @@ def _words(status: Status) -> str:
     return status.caption or ""
 
 
-def shown(text: str) -> str:
-    """Return a stranger's text on one line that moves no cursor, paints nothing and reads in one direction."""
-    return "".join(char if _is_harmless(char) else _escaped(char) for char in text.replace("\r\n", "\n"))
+def sanitized(text: str) -> str:
+    """Return text on one line, with control, colour and bidi characters escaped."""
+    return "".join(char if _is_safe(char) else _escaped(char) for char in text.replace("\r\n", "\n"))
 
 
-def _is_harmless(char: str) -> bool:
-    # Python's own tables are older than the newest emoji, which it takes for not printable.
+def _is_safe(char: str) -> bool:
+    # Python's Unicode tables predate the newest emoji and call them unprintable.
     return char.isprintable() or char in _INVISIBLE or _is_pictograph(char)
 
 
@@ -114,8 +114,8 @@ def _escaped(char: str) -> str:
     return " " if unicodedata.category(char) == "Zs" else ascii(char)[1:-1]
 
 
-def _fitted(text: str, cells: int) -> str:
-    """Return as much of the text as fits into so many terminal cells, with an ellipsis where it is cut."""
+def _truncated(text: str, cells: int) -> str:
+    """Return the text cut to a number of terminal cells, with an ellipsis if anything was cut."""
     if _cells(text) <= cells:
         return text
 
@@ -128,8 +128,8 @@ def _cells(text: str) -> int:
 
 
 def _width(char: str) -> int:
-    """Return the cells that a character takes, at most: a line that is wider than thought would go on below."""
-    if char == _AS_EMOJI:
+    """Return the most cells that a character may take: a line that is too wide would wrap."""
+    if char == _EMOJI_SELECTOR:
         return 1
 
     category = unicodedata.category(char)
@@ -140,11 +140,11 @@ def _width(char: str) -> int:
     return 2 if is_new_emoji or unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def _painted(text: str, code: int) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if _in_colour() else text
+def _coloured(text: str, code: int) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if _uses_colour() else text
 
 
-def _in_colour() -> bool:
+def _uses_colour() -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
 

@@ -252,7 +252,7 @@ def test_watch_without_credentials_ends_even_if_something_hangs(capsys, monkeypa
         await anyio.sleep_forever()
 
     monkeypatch.setattr(commands, "demo", hang)
-    monkeypatch.setattr(commands, "_LONGEST_DEMO", 0.2)
+    monkeypatch.setattr(commands, "_MAX_DEMO_SECONDS", 0.2)
 
     assert cli.main(["watch"]) == 0
 
@@ -355,7 +355,7 @@ def test_a_signal_ends_a_watch(capsys, monkeypatch, number):
 
 def test_where_sigint_is_ignored_sigterm_is_left_alone(api, monkeypatch):
     seen = []
-    monkeypatch.setattr(commands, "say", lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
+    monkeypatch.setattr(commands, "echo", lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
     api.post()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
 

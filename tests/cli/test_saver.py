@@ -227,7 +227,7 @@ def test_only_an_api_on_this_machine_may_lead_there(monkeypatch, tmp_path, url, 
     """The real one never says where on this machine to look."""
     monkeypatch.setenv("GREEN_API_URL", url)
 
-    saver = anyio.run(commands._saver, None, parse(["watch", "--save", str(tmp_path)]))
+    saver = anyio.run(commands._prepare_saver, None, parse(["watch", "--save", str(tmp_path)]))
 
     assert saver.allow_loopback is at_home
 
