@@ -26,7 +26,9 @@ class Met(deque):
     def __init__(self):
         super().__init__()
         self.tally = Counter()
-        self._names = {id(fault): name for name, spell in _chaos.SPELLS.items() for fault in spell if fault}
+        self._names = {
+            id(fault): name for name, spell in _chaos.SCENARIOS.items() for fault in spell if fault
+        }
 
     def popleft(self):
         fault = super().popleft()
@@ -74,7 +76,7 @@ class Run:
     @property
     def posted(self):
         """What the poller has to yield, once each."""
-        everything = self.api._feed.answer(10**9, now=0.0, contacts=None)
+        everything = self.api._feed.json_array(10**9, now=0.0, contacts=None)
         statuses = map(from_dict, json.loads(everything.decode(errors="replace")))
         return [(status.key, type(status)) for status in statuses]
 
@@ -109,7 +111,7 @@ def test_ticks_among_all_faults_lose_nothing_and_repeat_nothing(ticks, each, cap
             for until in (ticks * 3 // 4, ticks):
                 with pytest.MonkeyPatch.context() as patch:
                     if until < ticks:  # Too wide an answer would bring what was lost.
-                        patch.delitem(_chaos.SPELLS, "minutes ignored")
+                        patch.delitem(_chaos.SCENARIOS, "minutes ignored")
                     await run.trouble(seed=until, every=10.0 * MINUTE, ticks=until)
 
                 # What is a day late is asked for every four hours and ten minutes.
@@ -126,7 +128,7 @@ def test_ticks_among_all_faults_lose_nothing_and_repeat_nothing(ticks, each, cap
     assert len(run.posted) > ticks / 20
     assert Counter(kind for _, kind in run.seen)[UnknownStatus] > ticks / 100
     assert len(run.api.requests) > ticks
-    assert run.api.faults.tally.keys() == {*_chaos.SPELLS, "nothing"}
+    assert run.api.faults.tally.keys() == {*_chaos.SCENARIOS, "nothing"}
     assert min(run.api.faults.tally.values()) > each
     assert (run.health.gaps, run.health.state) == ((), "ok")
     assert not caplog.records
@@ -171,7 +173,7 @@ async def first_of(seed, count):
         {name: value for name, value in item.items() if name not in {"downloadUrl", "fileName"}}
         if isinstance(item, dict)
         else item
-        for item in json.loads(api._feed.answer(10**9, now=0.0, contacts=None).decode(errors="replace"))
+        for item in json.loads(api._feed.json_array(10**9, now=0.0, contacts=None).decode(errors="replace"))
     ]
 
 

@@ -1,4 +1,4 @@
-"""A GREEN-API on loopback: post statuses to it, let it fail on demand, point a client at it."""
+"""A GREEN-API on loopback: post statuses to it, make it fail on demand, point a client at it."""
 
 from greenapi_async.simulator._chaos import chaos
 from greenapi_async.simulator._demo import demo

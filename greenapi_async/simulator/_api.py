@@ -1,4 +1,4 @@
-"""GREEN-API without sockets: its state, and the answer to every request."""
+"""GREEN-API without sockets: its state, and the response to each request."""
 
 import gzip
 import re
@@ -12,7 +12,7 @@ import attrs
 
 from greenapi_async.simulator._downloads import Media, download
 from greenapi_async.simulator._feed import Feed
-from greenapi_async.simulator._messages import JSON, Received, Request, Response, response
+from greenapi_async.simulator._messages import JSON, Received, Request, Response, build_response
 from greenapi_async.simulator._refusals import refusal
 from greenapi_async.simulator._statuses import Kind, content, status
 from greenapi_async.simulator.faults import Exchange, Fault
@@ -22,19 +22,22 @@ _INSTANCE = re.compile(r"/waInstance(?P<id>[^/]*)(?:/.*)?")
 _MEDIA_PATH = "/media/"
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DEFAULT_MINUTES = 1440
-_GZIP_FROM = 1024
+_GZIP_ABOVE = 1024
 _RATE_TOLERANCE = 0.95
 
 
 class Api:
-    """An instance of GREEN-API: what it holds, and what it answers.
+    """One instance of GREEN-API: what it stores, and how it responds.
 
-    - `clock`: the server's wall clock, in seconds since the epoch; may be replaced at any time.
-    - `contacts`: the account's contact book as sender ids; None shows everybody's statuses.
-    - `faults`: each request to getIncomingStatuses takes one from the left; None there is a regular answer.
-    - `media_faults`: the same for downloads.
-    - `media`: the files under `/media/`, by name.
-    - `requests`: the requests to getIncomingStatuses so far.
+    Attributes:
+        id_instance: the instance id that a request must have.
+        token: the token that a request must have.
+        clock: returns the server's time in seconds since the epoch; can be replaced at any time.
+        contacts: the account's contact book as sender ids; None shows everyone's statuses.
+        faults: each request to getIncomingStatuses takes one from the left; None gives a regular response.
+        media_faults: the same for downloads.
+        media: the files under `/media/`, by name.
+        requests: the requests to getIncomingStatuses so far.
     """
 
     def __init__(
@@ -66,14 +69,14 @@ class Api:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and, once it is known, port."""
+        """Scheme, host and, once known, port."""
         host = f"[{self._host}]" if ":" in self._host else self._host
 
         return f"http://{host}:{self._port}" if self._port else f"http://{host}"
 
     @property
     def url(self) -> str:
-        """What a client takes for the `api_url` of the instance."""
+        """The `api_url` for a client of this instance."""
         return self.origin + self._base_path
 
     def post(
@@ -90,45 +93,57 @@ class Api:
         at: float | None = None,
         **fields: Any,
     ) -> dict[str, Any]:
-        """Put a status on the feed and return it as the wire has it, with a fresh `idMessage`.
+        """Post a status and return it as the API's JSON object, with a new `idMessage`.
 
-        A `deleted` one needs `of`, the `idMessage` of the status that it deletes, and carries that id.
-        Its timestamp is `at`, or else lies `late` seconds in the past. `fields` replace wire fields or add
-        to them; None removes one. Media is served by this simulator, so it must be listening before.
+        Media files are served by this simulator, so it must be listening before they are posted.
+
+        Args:
+            kind: the type of status.
+            text: the text of a text status.
+            caption: the caption of a media status.
+            sender: `chatId` and `senderId`.
+            sender_name: `senderName`; None leaves it out.
+            sender_contact_name: `senderContactName`; None leaves it out.
+            of: the `idMessage` of the status that a `"deleted"` one deletes, which is also its own.
+            late: how many seconds in the past its timestamp is.
+            at: its timestamp in UNIX seconds, in place of `late`.
+            fields: fields of the JSON object to add or replace; None removes one.
         """
         if (kind == "deleted") != (of is not None):
-            raise ValueError("of names the status that a deleted one deletes, and goes with no other kind")
+            raise ValueError(
+                "of, the idMessage of the status to delete, is required for kind 'deleted' and for no other kind"
+            )
 
         now = self.clock()
         body = content(
             kind, text=text, caption=caption, media_url=f"{self.origin}/media", number=len(self._feed)
         )
-        whole = status(
+        complete = status(
             body,
             id_message=of or secrets.token_hex(16).upper(),
             timestamp=int(now - late if at is None else at),
             sender=sender,
             names={"senderName": sender_name, "senderContactName": sender_contact_name},
         )
-        item = {name: value for name, value in (whole | fields).items() if value is not None}
+        item = {name: value for name, value in (complete | fields).items() if value is not None}
         self.media.update(body.media)
         self._feed.add(item, now=now)
 
         return item
 
     def post_raw(self, item: Any) -> None:
-        """Put any JSON value on the feed as it is, and bytes as they are: broken UTF-8, say."""
+        """Post any JSON value unchanged, or raw bytes, for example invalid UTF-8."""
         self._feed.add(item, now=self.clock())
 
     def respond(self, request: Request) -> Response:
-        """Answer one request. Of a fault, only what changes the answer itself is honoured."""
+        """Return the response to a request. Of a fault, only what changes the response itself applies."""
         return self.decide(request)[0]
 
     def decide(self, request: Request) -> tuple[Response, Fault]:
-        """Answer one request, and say what goes wrong while the answer is sent."""
-        answer, fault = self._route(request, now=self.clock())
+        """Return the response to a request, and the fault that will send it."""
+        response, fault = self._route(request, now=self.clock())
 
-        return (attrs.evolve(answer, body=b"") if request.method == "HEAD" else answer), fault
+        return (attrs.evolve(response, body=b"") if request.method == "HEAD" else response), fault
 
     def _route(self, request: Request, *, now: float) -> tuple[Response, Fault]:
         if request.path.startswith(_MEDIA_PATH):
@@ -140,10 +155,10 @@ class Api:
         if call is not None and request.method == "GET":
             return self._incoming_statuses(request, call["id"], call["token"], now=now)
 
-        return self._stray(request, path, now=now), Fault()
+        return self._not_found(request, path, now=now), Fault()
 
     def _download(self, request: Request, *, now: float) -> tuple[Response, Fault]:
-        fault = _next(self.media_faults)
+        fault = _next_fault(self.media_faults)
         regular = download(self.media.get(request.path.removeprefix(_MEDIA_PATH)), request, now=now)
 
         return fault.answer(Exchange(request=request, regular=regular, now=now)), fault
@@ -151,23 +166,23 @@ class Api:
     def _incoming_statuses(
         self, request: Request, id_instance: str, token: str, *, now: float
     ) -> tuple[Response, Fault]:
-        fault = _next(self.faults)
-        regular = self._regular(fault.ask(request), id_instance, token, now=now)
-        answer = fault.answer(Exchange(request=request, regular=regular, now=now))
-        self.requests.append(Received(minutes=_minutes(request), http_code=answer.http_code, at=now))
+        fault = _next_fault(self.faults)
+        regular = self._regular_response(fault.ask(request), id_instance, token, now=now)
+        response = fault.answer(Exchange(request=request, regular=regular, now=now))
+        self.requests.append(Received(minutes=_minutes(request), http_code=response.http_code, at=now))
 
-        return answer, fault
+        return response, fault
 
-    def _stray(self, request: Request, path: str, *, now: float) -> Response:
+    def _not_found(self, request: Request, path: str, *, now: float) -> Response:
         instance = _INSTANCE.fullmatch(path)
 
         if instance is not None and instance["id"] != self.id_instance:
             return refusal(403, path=request.path, now=now)
 
-        # The real one echoes the path as well, token included.
+        # The real API echoes the path as well, token included.
         return refusal(404, path=request.path, now=now, message=f"Cannot {request.method} {request.target}")
 
-    def _regular(self, request: Request, id_instance: str, token: str, *, now: float) -> Response:
+    def _regular_response(self, request: Request, id_instance: str, token: str, *, now: float) -> Response:
         if id_instance != self.id_instance:
             return refusal(403, path=request.path, now=now)
 
@@ -177,17 +192,17 @@ class Api:
         if unquote(token) != self.token:
             return refusal(401, path=request.path, now=now)
 
-        minutes = _minutes(request) if _minutes_given(request) else _DEFAULT_MINUTES
+        minutes = _minutes(request) if _has_minutes(request) else _DEFAULT_MINUTES
 
         if minutes is None or minutes < 1:
             return refusal(400, path=request.path, now=now, message="bad request data")
 
-        body = self._feed.answer(minutes, now=now, contacts=self.contacts)
-        answer = response(200, body, content_type=JSON, now=now)
-        return _compressed(answer) if "gzip" in request.header("Accept-Encoding") else answer
+        body = self._feed.json_array(minutes, now=now, contacts=self.contacts)
+        response = build_response(200, body, content_type=JSON, now=now)
+        return _compressed(response) if "gzip" in request.header("Accept-Encoding") else response
 
     def _admit(self, now: float) -> bool:
-        """Let a request through the rate limit: refused ones use it up too, but for those that it refused."""
+        """Apply the rate limit: every request counts, except those refused with 429."""
         if self._last_admitted is not None and 0 <= now - self._last_admitted < self._spacing:
             return False
 
@@ -195,11 +210,11 @@ class Api:
         return True
 
 
-def _next(faults: deque[Fault | None]) -> Fault:
+def _next_fault(faults: deque[Fault | None]) -> Fault:
     return (faults.popleft() if faults else None) or Fault()
 
 
-def _minutes_given(request: Request) -> bool:
+def _has_minutes(request: Request) -> bool:
     return "minutes" in parse_qs(request.query, keep_blank_values=True)
 
 
@@ -209,11 +224,11 @@ def _minutes(request: Request) -> int | None:
     return int(values[0]) if _INTEGER.fullmatch(values[0]) else None
 
 
-def _compressed(answer: Response) -> Response:
-    if len(answer.body) <= _GZIP_FROM:
-        return answer
+def _compressed(response: Response) -> Response:
+    if len(response.body) <= _GZIP_ABOVE:
+        return response
 
-    body = gzip.compress(answer.body, compresslevel=1, mtime=0)
-    kept = [(name, value) for name, value in answer.headers if name != "Content-Length"]
+    body = gzip.compress(response.body, compresslevel=1, mtime=0)
+    kept = [(name, value) for name, value in response.headers if name != "Content-Length"]
     headers = [*kept, ("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))]
-    return attrs.evolve(answer, headers=headers, body=body)
+    return attrs.evolve(response, headers=headers, body=body)

@@ -1,4 +1,4 @@
-"""Everything that goes wrong with the API, at random, for hours."""
+"""Everything that can go wrong with the API, at random, for hours."""
 
 import random
 from typing import Any, Final
@@ -21,8 +21,8 @@ from greenapi_async.simulator.faults import (
     Truncate,
 )
 
-_IN_STOCK = 50  # More than one client asks between two posts.
-_CALM = 0.4
+_QUEUED_FAULTS = 50  # More than a client sends between two posts.
+_REGULAR_SHARE = 0.4
 _PORTAL = "<html><body>Welcome to our Wi-Fi. Please log in.</body></html>"
 _REASON = "instance is starting or not authorized"
 _SENDERS = ("79001234567@c.us", "79007654321@c.us", "971501234567@c.us", "120650379300963@lid")
@@ -36,10 +36,10 @@ _TEXTS = (
 )
 _LATE = (0, 0, 0, 60, 1_000, 3_600, 9_100, 86_400, -3_600)
 
-# Each goes on for some answers. What time cannot heal comes alone, as a poller gives up at the third in a row.
-SPELLS: Final[dict[str, tuple[Fault | None, ...]]] = {
+# Each lasts for a few responses. Errors that are not retryable come singly: a poller gives up at the third in a row.
+SCENARIOS: Final[dict[str, tuple[Fault | None, ...]]] = {
     "delay": (Delay(2.0),),
-    "delay for too long": (Delay(90.0),),
+    "delay past the timeout": (Delay(90.0),),
     "drip": (Drip(),),
     "reset before the headers": (Reset(),),
     "reset after the headers": (Reset(after_headers=True),),
@@ -52,7 +52,7 @@ SPELLS: Final[dict[str, tuple[Fault | None, ...]]] = {
     "gzip bomb": (Bomb(), None),
     "bad gateways": (Refuse(502), Refuse(503), Refuse(504)),
     "internal error": (Refuse(500),),
-    "gave up waiting": (Refuse(499),),
+    "client closed request": (Refuse(499),),
     "rate limit": (Refuse(429),) * 5,
     "wrong token": (Refuse(401), None),
     "access denied": (Refuse(403), None),
@@ -67,17 +67,17 @@ SPELLS: Final[dict[str, tuple[Fault | None, ...]]] = {
     "empty": (Answer(""),),
     "broken UTF-8": (Answer(b'{"reason":"\xff\xc3"}'),),
     "deep nesting": (Answer("[" * 100_000),),
-    "twice the same": (Spoil(items=lambda items: items * 2),),
-    "another order": (Spoil(items=lambda items: items[::-1]),),
+    "duplicates": (Spoil(items=lambda items: items * 2),),
+    "reversed order": (Spoil(items=lambda items: items[::-1]),),
     "no Date": (Spoil({"Date": None}),),
-    "Date that is none": (Spoil({"Date": "yesterday"}),),
-    "Date of the past": (Spoil({"Date": "Wed, 01 Jan 2020 00:00:00 GMT"}),),
+    "invalid Date": (Spoil({"Date": "yesterday"}),),
+    "Date in the past": (Spoil({"Date": "Wed, 01 Jan 2020 00:00:00 GMT"}),),
     "cached": (Spoil({"Age": "3600"}),),
     "minutes ignored": (IgnoreMinutes(2880),),
 }
 
-# Fields that make a status malformed, or of an unknown type; None removes one.
-_ODD: Final[tuple[dict[str, Any], ...]] = (
+# Fields that make a status malformed or its type unknown; None removes one.
+_INVALID_FIELDS: Final[tuple[dict[str, Any], ...]] = (
     {"idMessage": None},
     {"idMessage": ""},
     {"idMessage": 7},
@@ -97,44 +97,46 @@ _ODD: Final[tuple[dict[str, Any], ...]] = (
 
 
 async def chaos(api: Api, seed: int, *, every: float = 5.0) -> None:
-    """Post statuses for ever, one every `every` seconds, while more than half of all answers go wrong.
+    """Post statuses for ever, one every `every` seconds, while more than half of all responses are faulty.
 
-    Some statuses are late or dated in the future, some malformed, some hold what a terminal acts on. Every fault
-    there is has its turn, and all of it comes in the order of the seed. The first answer is a regular one.
-    What time cannot heal, such as 401, comes once at a time, so a poller lives through it.
+    Some statuses are late or dated in the future, some malformed, some contain terminal control characters. Every
+    kind of fault occurs, in an order that depends only on `seed`. The first response is regular. Errors that are
+    not retryable, such as 401, come singly, so a poller survives them.
     """
-    faults = random.Random(f"faults {seed}")  # noqa: S311 - a seed is to be played again.
+    faults = random.Random(f"faults {seed}")  # noqa: S311 - a seed must be reproducible.
     posts = random.Random(f"posts {seed}")  # noqa: S311
     api.faults.append(None)
 
     while True:
-        while len(api.faults) < _IN_STOCK:
-            api.faults.extend((None,) if faults.random() < _CALM else faults.choice(list(SPELLS.values())))
+        while len(api.faults) < _QUEUED_FAULTS:
+            api.faults.extend(
+                (None,) if faults.random() < _REGULAR_SHARE else faults.choice(list(SCENARIOS.values()))
+            )
 
         _post(api, posts)
         await anyio.sleep(every)
 
 
-def _post(api: Api, dice: random.Random) -> None:
-    number = f"{dice.getrandbits(128):032X}"
-    usual: dict[str, Any] = {
+def _post(api: Api, rng: random.Random) -> None:
+    number = f"{rng.getrandbits(128):032X}"
+    fields: dict[str, Any] = {
         "idMessage": number,
-        "text": f"{dice.choice(_TEXTS)}{number[:4]}",
-        "sender": dice.choice(_SENDERS),
-        "late": dice.choice(_LATE),
+        "text": f"{rng.choice(_TEXTS)}{number[:4]}",
+        "sender": rng.choice(_SENDERS),
+        "late": rng.choice(_LATE),
     }
 
-    match dice.randrange(12):
+    match rng.randrange(12):
         case 0 | 1:
-            api.post("text", **usual | dice.choice(_ODD))
+            api.post("text", **fields | rng.choice(_INVALID_FIELDS))
         case 2:
-            api.post_raw(dice.choice((number, [number], [[[{"a": number}]]], {"Ключ": number})))
+            api.post_raw(rng.choice((number, [number], [[[{"a": number}]]], {"Ключ": number})))
         case 3:
             item = encode({"idMessage": number, "typeMessage": "extendedTextMessage", "chatId": "1@c.us"})
             api.post_raw(item[:-1] + b',"timestamp":%d,"senderName":"\xff\xc3"}' % api.clock())
         case 4:
-            api.post("deleted", of=number, **usual)
+            api.post("deleted", of=number, **fields)
         case 5 | 6 | 7:
-            api.post(dice.choice(("image", "video", "audio")), **usual)
+            api.post(rng.choice(("image", "video", "audio")), **fields)
         case _:
-            api.post("text", **usual)
+            api.post("text", **fields)

@@ -24,15 +24,15 @@ _NOA = _Sender(sender="972541234567@c.us", sender_name="נועה", sender_contac
 async def demo(api: Api, *, every: float = 1.0) -> None:
     """Post ten statuses, one every `every` seconds, and return.
 
-    Every type is among them, an unknown one too, a deletion of an earlier one, one that shows up ten
-    minutes late, names and texts in Cyrillic, Arabic, Hebrew and emoji, and a sender known by a LID only.
+    They include every type, an unknown type, a deletion of an earlier status, one that is ten minutes late,
+    names and texts in Cyrillic, Arabic, Hebrew and emoji, and a sender known only by a LID.
     """
     for _ in _posts(api):
         await anyio.sleep(every)
 
 
 def _posts(api: Api) -> Iterator[str]:
-    """Post one status a step, and yield its id."""
+    """Post one status per step, and yield its id."""
     yield api.post("text", text="Доброе утро! ☀️", **_ANNA)["idMessage"]
     yield api.post("image", caption="Рассвет над рекой", **_NIKOLAI)["idMessage"]
     yield api.post("video", caption="New in the shop 💐", **_SHOP)["idMessage"]

@@ -1,4 +1,4 @@
-"""What was posted, and which of it an answer shows."""
+"""The posted items, and which of them a response contains."""
 
 from collections.abc import Collection
 from typing import Any, TypeGuard
@@ -8,7 +8,7 @@ import attrs
 from greenapi_async.simulator._json import encode
 
 RETENTION = 30 * 86_400.0
-_MILLISECONDS = 100_000_000_000  # From here on a timestamp counts these: in seconds it is the year 5138.
+_MILLISECONDS = 100_000_000_000  # Larger timestamps are in milliseconds: in seconds this is the year 5138.
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +21,7 @@ class _Entry:
 
 @attrs.define
 class Feed:
-    """Keeps items in the order they came; times are seconds since the epoch."""
+    """Keeps items in the order of posting; times are seconds since the epoch."""
 
     _entries: list[_Entry] = attrs.field(factory=list, init=False)
 
@@ -29,9 +29,9 @@ class Feed:
         return len(self._entries)
 
     def add(self, item: Any, *, now: float) -> None:
-        """Put any JSON value on the feed, as it is at this moment; bytes go out as they are.
+        """Add any JSON value, encoded now; bytes are sent unchanged.
 
-        What has no timestamp in UNIX seconds shows by when it was received.
+        An item without a timestamp in UNIX seconds is dated `now`.
         """
         fields = item if isinstance(item, dict) else {}
         sender_id, timestamp = fields.get("senderId"), fields.get("timestamp")
@@ -45,13 +45,13 @@ class Feed:
             )
         )
 
-    def answer(self, minutes: int, *, now: float, contacts: Collection[str] | None) -> bytes:
+    def json_array(self, minutes: int, *, now: float, contacts: Collection[str] | None) -> bytes:
         """Return the JSON array of the items whose timestamp lies in the last `minutes`.
 
-        What was received more than 30 days ago is gone. Where `contacts` is given, only their items show.
+        Items received more than 30 days ago are gone. With `contacts`, only their items are included.
         """
         since, kept_since = now - minutes * 60, now - RETENTION
-        shown = (
+        included = (
             entry.wire
             for entry in self._entries
             if entry.timestamp >= since
@@ -59,7 +59,7 @@ class Feed:
             and (contacts is None or entry.sender_id in contacts)
         )
 
-        return b"[" + b",".join(shown) + b"]"
+        return b"[" + b",".join(included) + b"]"
 
 
 def _is_seconds(timestamp: object) -> TypeGuard[int]:

@@ -1,13 +1,13 @@
-"""JSON as the simulator writes it: compact, not escaped, always valid UTF-8."""
+"""JSON as the simulator writes it: compact, unescaped, always valid UTF-8."""
 
 import json
 from typing import Any
 
 
 def encode(value: Any) -> bytes:
-    """Return the value as JSON, bytes as they are.
+    """Return the value as JSON, or bytes unchanged.
 
-    Half a surrogate pair, which UTF-8 cannot hold, comes out as its escape.
+    A lone surrogate, which UTF-8 cannot encode, is escaped.
     """
     if isinstance(value, bytes):
         return value
@@ -18,5 +18,5 @@ def encode(value: Any) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """Return the value of a body that was posted, broken UTF-8 in it or not."""
+    """Return the JSON value of a body, even if it contains invalid UTF-8."""
     return json.loads(body.decode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""HTTP requests and answers as values."""
+"""HTTP requests and responses as values."""
 
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -14,7 +14,13 @@ Headers = list[tuple[str, str]]
 
 @attrs.frozen
 class Request:
-    """One HTTP request; `target` is the path and the query as they stand in the request line."""
+    """An HTTP request without its body.
+
+    Attributes:
+        method: for example `"GET"`.
+        target: path and query, as in the request line.
+        headers: pairs of name and value, in the order sent.
+    """
 
     method: str
     target: str
@@ -22,22 +28,28 @@ class Request:
 
     @property
     def path(self) -> str:
-        """Return the target without its query."""
+        """The target without its query."""
         return self.target.partition("?")[0]
 
     @property
     def query(self) -> str:
-        """Return what follows the question mark, or an empty string."""
+        """What follows the question mark, or an empty string."""
         return self.target.partition("?")[2]
 
     def header(self, name: str) -> str:
-        """Return the first value of the header, or an empty string."""
+        """Return the first value of a header, or an empty string; case-insensitive."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
 @attrs.frozen
 class Response:
-    """One HTTP answer; the headers hold the Content-Length too, the body is what goes on the wire."""
+    """An HTTP response.
+
+    Attributes:
+        http_code: the HTTP status code.
+        headers: pairs of name and value, Content-Length included.
+        body: the bytes to send, compressed if the headers say so.
+    """
 
     http_code: int
     headers: Headers
@@ -46,9 +58,12 @@ class Response:
 
 @attrs.frozen(kw_only=True)
 class Received:
-    """One request to getIncomingStatuses, as the simulator took and answered it.
+    """A request to getIncomingStatuses that the simulator has responded to.
 
-    `minutes` is None where the request named none, or no integer. `at` is the simulator's clock.
+    Attributes:
+        minutes: the requested minutes, or None if absent or not an integer.
+        http_code: the HTTP status code of the response.
+        at: when it was received, by the simulator's clock, in seconds since the epoch.
     """
 
     minutes: int | None
@@ -56,16 +71,16 @@ class Received:
     at: float
 
 
-def response(
+def build_response(
     http_code: int, body: bytes, *, content_type: str, now: float, extra: Sequence[tuple[str, str]] = ()
 ) -> Response:
-    """Build an answer with the headers that every answer has: Date, Content-Type, Content-Length."""
+    """Build a response with the headers common to all: Date, Content-Type, Content-Length."""
     headers = [("Date", formatdate(now, usegmt=True)), ("Content-Type", content_type)]
     return Response(http_code, [*headers, *extra, ("Content-Length", str(len(body)))], body)
 
 
 def replace_headers(headers: Headers, changes: dict[str, str | None]) -> Headers:
-    """Return the headers with `changes` made: a value replaces or adds, None removes."""
+    """Return the headers with `changes` applied: a value replaces or adds one, None removes it."""
     changed = {name.lower() for name in changes}
     kept = [(name, value) for name, value in headers if name.lower() not in changed]
     return kept + [(name, value) for name, value in changes.items() if value is not None]

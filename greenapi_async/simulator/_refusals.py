@@ -1,11 +1,11 @@
-"""The API's refusals in their real shapes."""
+"""The API's error responses as it really sends them."""
 
 from datetime import UTC, datetime
 from http.client import responses
 from typing import Any
 
 from greenapi_async.simulator._json import encode
-from greenapi_async.simulator._messages import HTML, JSON, Headers, Response, response
+from greenapi_async.simulator._messages import HTML, JSON, Headers, Response, build_response
 
 _NGINX = (
     "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
@@ -37,26 +37,26 @@ _QUOTA = {
 
 
 def refusal(http_code: int, *, path: str, now: float, message: str | None = None) -> Response:
-    """Build the real answer for a code; `message` is for those that carry one, each has a default."""
+    """Build the API's response for an error code; `message` replaces the default, for codes that have one."""
     if http_code in (401, 499):
-        return response(http_code, b"", content_type=JSON, now=now)
+        return build_response(http_code, b"", content_type=JSON, now=now)
 
     if http_code == 429:
-        return response(http_code, b"", content_type=JSON, now=now, extra=_RATE_HEADERS)
+        return build_response(http_code, b"", content_type=JSON, now=now, extra=_RATE_HEADERS)
 
     if http_code in _NGINX_TITLES:
         page = _NGINX.format(title=_NGINX_TITLES[http_code])
-        return response(http_code, page.encode(), content_type=HTML, now=now)
+        return build_response(http_code, page.encode(), content_type=HTML, now=now)
 
     if http_code == 466:
-        return response(http_code, encode(_QUOTA), content_type=JSON, now=now)
+        return build_response(http_code, encode(_QUOTA), content_type=JSON, now=now)
 
     text = message or (_NOT_AUTHORIZED if http_code == 400 else phrase(http_code))
-    return response(http_code, encode(_error(http_code, path, text, now)), content_type=JSON, now=now)
+    return build_response(http_code, encode(_error(http_code, path, text, now)), content_type=JSON, now=now)
 
 
 def phrase(http_code: int) -> str:
-    """Return the code's standard name, or an empty string for one that has none, such as 466."""
+    """Return the code's standard reason phrase, or an empty string if it has none, such as 466."""
     return responses.get(http_code, "")
 
 

@@ -14,21 +14,35 @@ from greenapi_async.simulator._server import serve
 
 
 class Simulator(Api, anyio.AsyncContextManagerMixin):
-    """A GREEN-API of one instance on loopback, for tests, demos and trying things out.
+    """A GREEN-API with one instance on loopback, for tests, demos and experiments.
 
-    `async with Simulator() as api:` listens at `api.url`; on the way out every connection is closed. Entered
-    again, it listens at the same address, with the same feed. Without `async with` it has no sockets, and
-    `respond` alone can stand behind a mock transport.
+    `async with Simulator() as api:` listens at `api.url`; leaving the block closes every connection. Entering it
+    again listens at the same address, with the same statuses. Without `async with` it opens no sockets, and
+    `respond` can back a mock transport.
 
     Enter and leave it in the same task: inside a test, or in a fixture of anyio's pytest plugin. A fixture of
-    pytest-asyncio ends in another task than it began in, and anyio does not allow that.
+    pytest-asyncio ends in a different task from the one it began in, which anyio does not allow.
 
-    - `id_instance` and `token`: what a request must carry; without a token a random one is made.
-    - `host` and `port`: a loopback address, ValueError otherwise; port 0 takes a free one.
-    - `base_path`: what stands before `/waInstance` in the path, for example `/v3`.
-    - `clock`: the server's wall clock, seconds since the epoch.
-    - `max_rate`: requests a second, 429 beyond it; None lets all pass.
-    - `contacts`: the account's contact book as sender ids; None shows everybody's statuses.
+    Args:
+        id_instance: the instance id that a request must have.
+        token: the token that a request must have; random by default.
+        host: a loopback address; ValueError otherwise.
+        port: 0 takes any free port.
+        base_path: the path before `/waInstance`, for example `/v3`.
+        clock: returns the server's time in seconds since the epoch.
+        max_rate: requests per second, with 429 for more; None disables the limit.
+        contacts: the account's contact book as sender ids; None shows everyone's statuses.
+
+    Attributes:
+        id_instance: the instance id that a request must have.
+        token: the token that a request must have.
+        clock: returns the server's time; can be replaced at any time.
+        contacts: the contact book as sender ids, or None; can be replaced at any time.
+        faults: each request to getIncomingStatuses takes one from the left; None gives a regular response.
+        media_faults: the same for downloads.
+        media: the files under `/media/`, by name.
+        requests: the requests to getIncomingStatuses so far.
+        connections: how many connections are open.
     """
 
     def __init__(
@@ -73,7 +87,7 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
                 yield self
             except anyio.get_cancelled_exc_class():
                 raise
-            except BaseException as error:  # noqa: BLE001 - Raised again below, where no group wraps it.
+            except BaseException as error:  # noqa: BLE001 - raised again below, outside of the group.
                 raised = error
             finally:
                 tasks.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Statuses of every type, as the wire has them."""
+"""Statuses of every type, as the API's JSON objects."""
 
 import base64
 import uuid
@@ -35,7 +35,7 @@ _MEDIA = {
 
 @attrs.frozen(kw_only=True)
 class Content:
-    """The fields that depend on a status's type, and the file that it brings, by name."""
+    """The fields that depend on the type of status, and its file by name, if any."""
 
     type_message: str
     fields: dict[str, Any]
@@ -43,7 +43,7 @@ class Content:
 
 
 def content(kind: Kind, *, text: str, caption: str, media_url: str, number: int) -> Content:
-    """Build the part of a status that depends on its kind; `number` picks one of several thumbnails."""
+    """Build the fields that depend on the kind of status; `number` selects the thumbnail."""
     if kind == "text":
         extended = {"text": text, "backgroundColor": "#228B22", "font": "SANS_SERIF"}
         fields = {"textMessage": text, "extendedTextMessage": extended}
@@ -61,7 +61,7 @@ def content(kind: Kind, *, text: str, caption: str, media_url: str, number: int)
 def status(
     content: Content, *, id_message: str, timestamp: int, sender: str, names: dict[str, str | None]
 ) -> dict[str, Any]:
-    """Build the whole status, its fields in the order of the vendor's samples."""
+    """Build the complete status, its fields in the order of the vendor's samples."""
     return {
         "type": "incoming",
         "idMessage": id_message,

@@ -1,6 +1,6 @@
-"""What can go wrong with an answer, one small class each.
+"""What can go wrong with a response, as one small class each.
 
-A new fault is a subclass of `Fault` with the one method that it changes: `ask`, `answer` or `send`.
+A new fault subclasses `Fault` and overrides what it changes: `ask`, `answer` or `send`.
 """
 
 import re
@@ -13,31 +13,42 @@ import anyio
 import attrs
 
 from greenapi_async.simulator._json import decode, encode
-from greenapi_async.simulator._messages import JSON, TEXT, Request, Response, replace_headers, response
+from greenapi_async.simulator._messages import JSON, TEXT, Request, Response, build_response, replace_headers
 from greenapi_async.simulator._refusals import refusal
 
 _CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: \d+")
 
 
 class Wire(Protocol):
-    """The connection that an answer goes out on, and the answer as bytes."""
+    """The connection on which a response is sent, and the response as bytes.
+
+    Attributes:
+        head: the status line and headers, with the blank line that ends them.
+        body: the body, framed as the headers say.
+    """
 
     head: bytes
     body: bytes
 
     async def send(self, data: bytes) -> None:
-        """Send these bytes as they are."""
+        """Send bytes unchanged."""
 
     def close(self) -> None:
-        """Close the connection when the fault is through."""
+        """Close the connection after the fault's `send` returns."""
 
     def reset(self) -> None:
-        """Close the connection when the fault is through, with a TCP RST in place of a FIN."""
+        """Close the connection after the fault's `send` returns, with a TCP RST in place of a FIN."""
 
 
 @attrs.frozen(kw_only=True)
 class Exchange:
-    """The request that came, its regular answer, and the simulator's clock."""
+    """A request and the regular response to it.
+
+    Attributes:
+        request: the request as received.
+        regular: the response without any fault.
+        now: the simulator's time, in seconds since the epoch.
+    """
 
     request: Request
     regular: Response
@@ -46,26 +57,29 @@ class Exchange:
 
 @attrs.frozen
 class Fault:
-    """Change nothing; the base of all faults."""
+    """Change nothing; base class of all faults."""
 
     def ask(self, request: Request) -> Request:
-        """Return the request that is answered in place of the one that came."""
+        """Return the request to respond to, in place of the one received."""
         return request
 
     def answer(self, exchange: Exchange) -> Response:
-        """Return the answer that is sent in place of the regular one."""
+        """Return the response to send, in place of the regular one."""
         return exchange.regular
 
     async def send(self, wire: Wire) -> None:
-        """Send the answer. The connection is kept for the next request, unless `wire` was closed."""
+        """Send the response. The connection stays open for the next request, unless `wire` was closed."""
         await wire.send(wire.head + wire.body)
 
 
 @attrs.frozen
 class Refuse(Fault):
-    """Refuse with the API's real answer for the code.
+    """Respond with an error code, as the real API does.
 
-    `body` replaces that answer's: text, bytes or a JSON object; `content_type` its Content-Type.
+    Attributes:
+        code: the HTTP status code.
+        body: text, bytes or a JSON object in place of the API's body; None keeps that.
+        content_type: a Content-Type in place of the body's usual one; None keeps that.
     """
 
     code: int
@@ -73,7 +87,7 @@ class Refuse(Fault):
     content_type: str | None = None
 
     def answer(self, exchange: Exchange) -> Response:
-        """Build the refusal."""
+        """Build the error response."""
         real = refusal(self.code, path=exchange.request.path, now=exchange.now)
         changes: dict[str, str | None] = {}
         body = real.body
@@ -90,9 +104,12 @@ class Refuse(Fault):
 
 @attrs.frozen
 class Answer(Fault):
-    """Answer with this body: text or bytes as they are, anything else as JSON (None is `null`).
+    """Respond with this body.
 
-    `headers` replace the usual ones or add to them; a value of None removes the header.
+    Attributes:
+        body: text or bytes are sent unchanged, anything else as JSON (None as `null`).
+        headers: replace or add to the usual headers; a value of None removes one.
+        http_code: the HTTP status code.
     """
 
     body: Any
@@ -100,31 +117,32 @@ class Answer(Fault):
     http_code: int = 200
 
     def answer(self, exchange: Exchange) -> Response:
-        """Build the answer."""
+        """Build the response."""
         body = _encoded(self.body)[0]
-        usual = response(self.http_code, body, content_type=JSON, now=exchange.now)
+        usual = build_response(self.http_code, body, content_type=JSON, now=exchange.now)
 
         return attrs.evolve(usual, headers=replace_headers(usual.headers, dict(self.headers)))
 
 
 @attrs.frozen
 class Spoil(Fault):
-    """Answer as usual, but with other headers or other items.
+    """Send the regular response with other headers or items.
 
-    `headers` replace the usual ones or add to them; a value of None removes the header. `items` gets the list
-    of items and returns what is sent in its place, any JSON value.
+    Attributes:
+        headers: replace or add to the regular headers; a value of None removes one.
+        items: called with the list of items of a 200, returns any JSON value to send in its place; None keeps them.
     """
 
     headers: Mapping[str, str | None] = attrs.field(factory=dict)
     items: Callable[[list[Any]], Any] | None = attrs.field(default=None, kw_only=True)
 
     def ask(self, request: Request) -> Request:
-        """Ask for an answer that is not packed."""
+        """Request an uncompressed response."""
         kept = [(name, value) for name, value in request.headers if name.lower() != "accept-encoding"]
         return attrs.evolve(request, headers=kept)
 
     def answer(self, exchange: Exchange) -> Response:
-        """Change the answer; a refusal has no items."""
+        """Change the response; only a 200 has items."""
         regular, body = exchange.regular, exchange.regular.body
 
         if self.items is not None and regular.http_code == 200:
@@ -136,40 +154,53 @@ class Spoil(Fault):
 
 @attrs.frozen
 class IgnoreMinutes(Fault):
-    """Answer as if the request had asked for so many minutes."""
+    """Respond as if other `minutes` had been requested.
+
+    Attributes:
+        instead: the minutes to use.
+    """
 
     instead: int = 1440
 
     def ask(self, request: Request) -> Request:
-        """Change the request's query."""
+        """Replace the query."""
         return attrs.evolve(request, target=f"{request.path}?minutes={self.instead}")
 
 
 @attrs.frozen
 class Bomb(Fault):
-    """Answer with a valid JSON array that is small on the wire and `size` bytes after gzip."""
+    """Respond with a valid JSON array, small as sent but huge once decompressed.
+
+    Attributes:
+        size: bytes after decompression.
+    """
 
     size: int = 256 * 2**20
 
     def answer(self, exchange: Exchange) -> Response:
         """Build the bomb."""
         extra = [("Content-Encoding", "gzip")]
-        return response(200, _bomb(self.size), content_type=JSON, now=exchange.now, extra=extra)
+        return build_response(200, _bomb(self.size), content_type=JSON, now=exchange.now, extra=extra)
 
 
 @attrs.frozen
 class Delay(Fault):
-    """Wait before the first byte; `then` is the fault that follows."""
+    """Wait before the first byte.
+
+    Attributes:
+        seconds: how long to wait.
+        then: the fault to apply next, or None for a regular response.
+    """
 
     seconds: float
     then: Fault | None = None
 
     def ask(self, request: Request) -> Request:
-        """Leave it to the next fault."""
+        """Delegate to `then`."""
         return self.then.ask(request) if self.then else request
 
     def answer(self, exchange: Exchange) -> Response:
-        """Leave it to the next fault."""
+        """Delegate to `then`."""
         return self.then.answer(exchange) if self.then else exchange.regular
 
     async def send(self, wire: Wire) -> None:
@@ -180,7 +211,11 @@ class Delay(Fault):
 
 @attrs.frozen
 class Drip(Fault):
-    """Send the headers at once and the body a byte at a time."""
+    """Send the headers at once and the body byte by byte.
+
+    Attributes:
+        seconds_per_byte: the pause before each byte.
+    """
 
     seconds_per_byte: float = 1.0
 
@@ -195,12 +230,16 @@ class Drip(Fault):
 
 @attrs.frozen
 class Reset(Fault):
-    """Reset the connection (TCP RST) in place of an answer, or of its body."""
+    """Reset the connection (TCP RST) in place of a response or its body.
+
+    Attributes:
+        after_headers: whether to send the headers first.
+    """
 
     after_headers: bool = False
 
     async def send(self, wire: Wire) -> None:
-        """Send the headers or nothing, and reset."""
+        """Send the headers or nothing, then reset."""
         if self.after_headers:
             await wire.send(wire.head)
 
@@ -209,17 +248,19 @@ class Reset(Fault):
 
 @attrs.frozen
 class Truncate(Fault):
-    """Send the part `keep` of the body and close the connection; after all of it, 1.0, without a word.
+    """Send only part of the body, then close the connection.
 
-    `framing` is how the client is told where the body ends: by its length, by chunks, or by the closing alone,
-    which makes half a body look whole.
+    Attributes:
+        keep: the fraction of the body to send; after 1.0 the close comes unannounced.
+        framing: what marks the end of the body: Content-Length, chunks, or only the close, which makes a truncated
+            body look complete.
     """
 
     keep: float = 0.5
     framing: Literal["length", "chunked", "close"] = "length"
 
     def answer(self, exchange: Exchange) -> Response:
-        """Leave out the length where chunks are to stand for it."""
+        """Drop Content-Length if the body is chunked."""
         if self.framing != "chunked":
             return exchange.regular
 
@@ -227,7 +268,7 @@ class Truncate(Fault):
         return attrs.evolve(exchange.regular, headers=headers)
 
     async def send(self, wire: Wire) -> None:
-        """Send a part, and close."""
+        """Send part of the body, then close."""
         head = _CONTENT_LENGTH.sub(b"", wire.head) if self.framing == "close" else wire.head
         await wire.send(head + wire.body[: int(len(wire.body) * self.keep)])
         wire.close()
@@ -235,7 +276,11 @@ class Truncate(Fault):
 
 @attrs.frozen
 class Endless(Fault):
-    """Send header lines, or a body, until the client goes away."""
+    """Send headers or a body until the client disconnects.
+
+    Attributes:
+        what: which of the two never ends.
+    """
 
     what: Literal["headers", "body"] = "body"
 

@@ -396,7 +396,7 @@ async def test_an_answer_that_cannot_be_sent_says_so():
         answer = await client.get(address(api))
 
         assert answer.status_code == 500
-        assert answer.text.startswith("The simulator cannot send this answer: ")
+        assert answer.text.startswith("The simulator cannot send this response: ")
 
 
 async def test_a_fault_of_ones_own_is_one_small_class():
