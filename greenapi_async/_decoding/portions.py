@@ -79,6 +79,9 @@ def _apart(body: bytes, start: int, of: Callable[[Status], _T]) -> Pieces[_T]:
             yield None
             continue
 
+        if stop == len(body) - 1 and body[1:stop].isspace():  # An empty array, with much white space in it.
+            return len(body)
+
         for status in alone(body, start, stop):
             yield (start, stop, iter([of(status)])) if status else None
 

@@ -7,6 +7,7 @@ from typing import cast
 import httpx
 
 from greenapi_async._http.failures import abandon
+from greenapi_async._threads import in_thread
 from greenapi_async._turn import Turn
 from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
@@ -99,10 +100,8 @@ async def whole_body(response: httpx.Response, limit: int) -> bytes:
     if limit - body.room < _LARGE or len(body.chunks) == 1:  # Of a single one no copy is made.
         return b"".join(body.chunks)
 
-    import anyio.to_thread  # noqa: PLC0415 - most answers are small, and most clients need no threads.
-
     # Joining so much lets go of the GIL: the event loop goes on meanwhile.
-    return await anyio.to_thread.run_sync(b"".join, body.chunks)
+    return await in_thread(b"".join, body.chunks)
 
 
 async def refusal_body(response: httpx.Response) -> bytes:

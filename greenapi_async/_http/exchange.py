@@ -141,7 +141,7 @@ class Http:
         late = "no whole response" if origin else "its turn did not come (see max_rate, and what else hangs)"
         raise TransportError(f"{late} within {self._timeout:g} s", timeout=True)
 
-    async def _exchange(self, url: httpx.URL, origin: Origin, scope: anyio.CancelScope) -> Response:
+    async def _exchange(self, url: httpx.URL, origin: Origin, scope: "anyio.CancelScope") -> Response:
         started = anyio.current_time()
         hangs: bool | None = None
         try:

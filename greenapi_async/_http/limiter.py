@@ -96,7 +96,7 @@ class Slots:
         if waiting:
             self._waiting[origin] = waiting
 
-    def _leave(self, origin: "Origin", granted: anyio.Event) -> None:
+    def _leave(self, origin: "Origin", granted: "anyio.Event") -> None:
         self._waiting[origin].remove(granted)
         if not self._waiting[origin]:
             del self._waiting[origin]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from greenapi_async._decoding.statuses import dumps, to_dict
@@ -16,6 +15,7 @@ from greenapi_async._http.failures import host_in, printable
 from greenapi_async._media import filetype, part
 from greenapi_async._media.download import download, source
 from greenapi_async._media.name import stem
+from greenapi_async._threads import to_the_end
 from greenapi_async.errors import DirectoryError, MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
 
@@ -215,29 +215,13 @@ class _FileReceiver:
 
 
 async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """Run `work` in a thread until it returns, and raise `DirectoryError` for an `OSError`.
+    """Run `work` in a thread until it returns, and raise `DirectoryError` for an `OSError`."""
+    try:
+        return await to_the_end(work, *arguments)
+    except OSError as error:
+        reason = error.strerror or str(error)
 
-    asyncio's own cancellation ignores shields, but a task group still waits for its tasks: the file is not closed
-    while a thread writes to it.
-    """
-    done: list[_Value] = []
-    reason = ""
-
-    async def run_shielded() -> None:
-        nonlocal reason
-        with anyio.CancelScope(shield=True):
-            try:
-                done.append(await anyio.to_thread.run_sync(work, *arguments))
-            except OSError as error:
-                reason = error.strerror or str(error)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run_shielded)
-
-    if not done:
-        raise DirectoryError(f"cannot save to {directory}: {reason}", retryable=True)
-
-    return done[0]
+    raise DirectoryError(f"cannot save to {directory}: {reason}", retryable=True)
 
 
 def _resumed_total(headers: Mapping[str, str], partial: part.PartialFile) -> int | None:

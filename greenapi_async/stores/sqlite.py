@@ -121,7 +121,7 @@ class SQLiteStore:
         import anyio.to_thread
 
         try:
-            await anyio.to_thread.run_sync(self._close)
+            await anyio.to_thread.run_sync(self._close, limiter=self._limiter())
         finally:
             if not self._closed:  # asyncio's own cancellation came before the thread began.
                 self._close()

@@ -325,3 +325,12 @@ async def test_millions_of_empty_items_are_not_all_built(decode, item):
 
     told = int(re.search(r"holds (\d+) items", str(caught.value))[1])
     assert 200_000 < told < 400_000
+
+
+@pytest.mark.parametrize("blanks", [0, 1, 1_000, 3_000_000])
+def test_an_empty_array_is_empty_however_much_white_space_it_holds(blanks):
+    """Two megabytes of blanks were told as no JSON."""
+    array = b"[%b]" % (b" " * blanks)
+
+    assert trio.run(page.read, array) == []
+    assert trio.run(page.scan, array).keys == []

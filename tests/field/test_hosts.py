@@ -43,7 +43,7 @@ async def test_several_hanging_hosts_cannot_fill_all_places(hosts):
     """Five times twenty-five would be all of them: a host that timed out has one place until it responds."""
     healthy, hanging = hosts
 
-    async with client_of(healthy, timeout=0.3) as client:
+    async with client_of(healthy, timeout=1.0) as client:
         stuck = [client.for_instance(api.id_instance, api.token, api_url=api.url) for api in hanging]
 
         async def polls(instance):
@@ -53,9 +53,9 @@ async def test_several_hanging_hosts_cannot_fill_all_places(hosts):
 
         async with anyio.create_task_group() as tasks:
             for instance in stuck:
-                for _ in range(60):
+                for _ in range(26):
                     tasks.start_soon(polls, instance)
-            await anyio.sleep(0.8)
+            await anyio.sleep(2.5)
 
             sent = {api: len(api.requests) for api in hanging}
             with anyio.fail_after(5):
@@ -64,7 +64,7 @@ async def test_several_hanging_hosts_cannot_fill_all_places(hosts):
 
             tasks.cancel_scope.cancel()
 
-    assert all(count <= 40 for count in sent.values()), sent
+    assert all(count <= 30 for count in sent.values()), sent
 
 
 async def test_host_that_responds_again_has_all_its_places_back(hosts):

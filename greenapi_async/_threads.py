@@ -1,0 +1,66 @@
+"""Work in threads with a limit of the library's own: the program's threads may all be busy, or waiting for us."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
+
+import anyio
+
+if TYPE_CHECKING:
+    from anyio.lowlevel import RunVar
+
+MOST: Final = 8
+_T = TypeVar("_T")
+_Arguments = TypeVarTuple("_Arguments")
+
+
+async def in_thread(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
+    """Return what `work` returns; a cancellation ends the wait for a thread, and asyncio's own the wait for the work."""
+    import anyio.to_thread  # noqa: PLC0415 - most clients need no threads.
+
+    return await anyio.to_thread.run_sync(work, *arguments, limiter=_limiter())
+
+
+async def to_the_end(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
+    """Return what `work` returns, or raise what it raises; a cancellation ends the wait for a thread, never the work.
+
+    asyncio's own cancellation ignores shields, but a task group still waits for its tasks.
+    """
+    import anyio.to_thread  # noqa: PLC0415
+
+    done: list[_T] = []
+    failed: list[Exception] = []
+
+    async def run_shielded() -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                done.append(
+                    await anyio.to_thread.run_sync(work, *arguments, limiter=anyio.CapacityLimiter(1))
+                )
+            except Exception as error:  # noqa: BLE001 - raised again outside of the group.
+                failed.append(error)
+
+    async with _limiter(), anyio.create_task_group() as tasks:
+        tasks.start_soon(run_shielded)
+
+    if failed:
+        raise failed[0]
+
+    return done[0]
+
+
+def _limiter() -> "anyio.CapacityLimiter":
+    """Return the limiter of this event loop."""
+    limiter = _limiters().get(None)
+    if limiter is None:
+        limiter = anyio.CapacityLimiter(MOST)
+        _limiters().set(limiter)
+
+    return limiter
+
+
+@functools.cache
+def _limiters() -> "RunVar[anyio.CapacityLimiter]":
+    from anyio.lowlevel import RunVar  # noqa: PLC0415 - anyio loads it late, too.
+
+    return RunVar("the threads of greenapi_async")
