@@ -28,7 +28,7 @@ def read(obj: Mapping[str, Any], type_message: str) -> Status:
         LookupError: a required field is missing.
         ValueError: a field is not what the API documents.
     """
-    return _readers(detailed=False)[type_message](obj, None)
+    return _readers()[type_message](obj, None)
 
 
 def read_items(items: Iterable[Any]) -> Iterator[Status]:
@@ -40,7 +40,7 @@ def read_items(items: Iterable[Any]) -> Iterator[Status]:
 def explain(obj: Mapping[str, Any], type_message: str) -> str:
     """Return what `read` refuses in an object, naming fields and never their values."""
     try:
-        _readers(detailed=True)[type_message](obj, None)
+        _explaining_readers()[type_message](obj, None)
     except cattrs.ClassValidationError as error:
         return "; ".join(cattrs.transform_error(error, format_exception=_describe))
 
@@ -66,8 +66,16 @@ def _describe(error: BaseException, _: type | None) -> str:
 
 
 @functools.cache
-def _readers(*, detailed: bool) -> dict[str, Callable[[Any, Any], Status]]:
-    converter = _converter(detailed=detailed)
+def _readers() -> dict[str, Callable[[Any, Any], Status]]:
+    return _readers_of(_converter(detailed=False))
+
+
+@functools.cache
+def _explaining_readers() -> dict[str, Callable[[Any, Any], Status]]:
+    return _readers_of(_converter(detailed=True))
+
+
+def _readers_of(converter: cattrs.Converter) -> dict[str, Callable[[Any, Any], Status]]:
     return {type_message: _structuring(model, converter) for type_message, model in MODELS.items()}
 
 
@@ -120,7 +128,7 @@ def _structuring(model: type[_Model], converter: cattrs.Converter) -> Callable[[
     known = {"type", "typeMessage", *names.values()}
 
     def structure_item(obj: Mapping[str, Any], _: Any) -> _Model:
-        extra = {key: obj[key] for key in obj.keys() - known}
+        extra = {key: value for key, value in obj.items() if key not in known}
         if obj.get("type", "incoming") != "incoming":
             extra["type"] = obj["type"]
 
