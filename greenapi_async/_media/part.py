@@ -102,6 +102,14 @@ def is_saved(final: Path) -> bool:
     return True
 
 
+def size(final: Path) -> int:
+    """Return how many bytes of the file have come, whoever writes it."""
+    try:
+        return sibling(final, ".part").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def claim(final: Path) -> PartialFile | None:
     """Open and lock the partial file, or return None if another writer has it or has just finished.
 

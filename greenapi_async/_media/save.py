@@ -46,10 +46,12 @@ async def save_media(
     origin = source(_download_url(status), allow_loopback=allow_loopback)
     final = directory / f"{stem(status)}{filetype.extension(status)}"
 
+    other = _OtherWriter(final, timeout)
+
     while not await _on_disk(directory, part.is_saved, final):
         claimed = await _on_disk(directory, part.claim, final)
         if claimed is None:
-            await anyio.sleep(_LOCK_RETRY_INTERVAL)
+            await other.wait()
             continue
 
         receiver = _FileReceiver(status, directory, claimed, max_bytes, progress)
@@ -99,6 +101,31 @@ def _download_url(status: MediaStatus) -> str:
         raise MediaError(f"the API sent no download URL (got {printable(url) or 'nothing'})")
 
     return url
+
+
+@attrs.define(eq=False)
+class _OtherWriter:
+    """Another task or process that is writing the same file, as long as the file grows."""
+
+    _final: Path
+    _timeout: float
+    _size: int = -1
+    _grew_at: float = 0.0
+
+    async def wait(self) -> None:
+        """Wait a moment; raise `MediaError` where nothing has come for the timeout."""
+        size = await _on_disk(self._final.parent, part.size, self._final)
+        now = anyio.current_time()
+        if size != self._size:
+            self._size, self._grew_at = size, now
+
+        if now - self._grew_at > self._timeout:
+            raise MediaError(
+                f"another process holds {self._final.name}.part and has written nothing for {self._timeout:g} s",
+                retryable=True,
+            )
+
+        await anyio.sleep(_LOCK_RETRY_INTERVAL)
 
 
 @attrs.define(eq=False)

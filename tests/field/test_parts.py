@@ -47,9 +47,12 @@ async def test_part_that_a_stopped_process_holds_is_no_endless_wait(tmp_path):
     """A laptop's suspended terminal, a debugger: `save_media` waited for ever. It comes once that process is gone."""
     async with Simulator(max_rate=None) as api, client_of(api, timeout=0.5) as client:
         status = posted(api)
-        with writer(tmp_path / f"{stem(status)}.jpg"):
-            with anyio.fail_after(10), pytest.raises(MediaError, match="another process") as caught:
-                await client.save_media(status, tmp_path, allow_loopback=True)
+        with (
+            writer(tmp_path / f"{stem(status)}.jpg"),
+            anyio.fail_after(10),
+            pytest.raises(MediaError, match="another process") as caught,
+        ):
+            await client.save_media(status, tmp_path, allow_loopback=True)
 
         path = await client.save_media(status, tmp_path, allow_loopback=True)
 
