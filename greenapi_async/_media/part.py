@@ -1,5 +1,6 @@
 """A partially downloaded file: locked while being written, given its final name when complete."""
 
+import errno
 import os
 import re
 import secrets
@@ -17,6 +18,8 @@ else:
     import fcntl
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_LOCKED: Final = PermissionError if sys.platform == "win32" else BlockingIOError
+_CANNOT_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 
 
@@ -57,7 +60,7 @@ class PartialFile:
 
     def publish(self) -> None:
         """Give the file its final name, unless that already exists."""
-        os.fsync(self._fd)
+        _fsync(self._fd)
         _publish(sibling(self._final, ".part"), self._final)
         self.discard()
 
@@ -169,16 +172,27 @@ def _publish(path: Path, final: Path) -> None:
 
 
 def _lock(fd: int) -> bool:
-    """Try to lock the file; closing the descriptor, even by a crash, releases the lock."""
+    """Return whether nobody else has locked the file; closing the descriptor, even by a crash, releases the lock."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
+    except (
+        OSError
+    ) as error:  # Network drives and FUSE may have no locks: then it is saved without their comfort.
+        return not isinstance(error, _LOCKED)
 
     return True
+
+
+def _fsync(fd: int) -> None:
+    """Write the file to the disk, where the file system can promise that."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def _is_open_at(path: Path, fd: int) -> bool:
@@ -209,7 +223,7 @@ def _write_new(path: Path, data: bytes) -> None:
     fd = os.open(path, _NEW | os.O_EXCL, 0o600)
     try:
         _write_all(fd, data)
-        os.fsync(fd)
+        _fsync(fd)
     finally:
         os.close(fd)
 

@@ -1,5 +1,6 @@
 """Save the picture, video or voice note of a status: complete, once, and only if it is of the declared type."""
 
+import errno
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +25,7 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 _CHUNK: Final = 256 * 1024  # For less, switching threads costs more than writing.
 _LOCK_RETRY_INTERVAL: Final = 0.1
 _RETRYABLE_CODES: Final = frozenset({408, 425, 429})
+_NEVER: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ})  # Names that no file can have.
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _Value = TypeVar("_Value")
 _Arguments = TypeVarTuple("_Arguments")
@@ -242,13 +244,19 @@ class _FileReceiver:
 
 
 async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """Run `work` in a thread until it returns, and raise `DirectoryError` for an `OSError`."""
+    """Run `work` in a thread until it returns, and raise `DirectoryError` where the system refuses."""
+    retryable = True
     try:
         return await to_the_end(work, *arguments)
     except OSError as error:
         reason = error.strerror or str(error)
+        retryable = error.errno not in _NEVER
+    except ValueError:
+        reason, retryable = "no directory can have such a name", False
 
-    raise DirectoryError(f"cannot save to {directory}: {reason}", retryable=True)
+    # Of a name that UTF-8 cannot spell a message must not hold the half of an emoji.
+    named = str(directory).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    raise DirectoryError(f"cannot save to {named}: {reason}", retryable=retryable)
 
 
 def _resumed_total(headers: Mapping[str, str], partial: part.PartialFile) -> int | None:
