@@ -56,12 +56,17 @@ class SQLiteStore:
         path: the file; `-wal` and `-shm` files stand beside it while it is open.
 
     Raises:
-        ConfigurationError: the path is empty or `:memory:`.
+        ConfigurationError: the path is empty or `:memory:`, or no name that a file can have.
     """
 
     def __init__(self, path: StrPath) -> None:
         if os.fspath(path) in {"", ":memory:"}:
             raise ConfigurationError("path must name a file: MemoryStore is the one that lives in memory")
+
+        if not _can_be_a_name(path):
+            raise ConfigurationError(
+                f"path must be a name that a file can have, not {ascii(os.fspath(path))}"
+            )
 
         self.path: Final = Path(path).absolute()
         self._turn: RunVar[anyio.CapacityLimiter] | None = None
@@ -229,6 +234,13 @@ class SQLiteStore:
 
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
+
+
+def _can_be_a_name(path: StrPath) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # Half an emoji, in a contact's name for example.
+        return False
 
 
 def _number(database: "sqlite3.Connection", question: str) -> int:
