@@ -65,7 +65,7 @@ class SQLiteStore:
 
         if not _can_be_a_name(path):
             raise ConfigurationError(
-                f"path must be a name that a file can have, not {ascii(os.fspath(path))}"
+                f"path must be a name that a file can have, not {os.fspath(path)!a}"
             )
 
         self.path: Final = Path(path).absolute()
