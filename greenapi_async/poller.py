@@ -55,10 +55,11 @@ class StatusPoller:
     exception, a `break` or a cancellation interrupts comes again: from the next loop over this poller, or from
     the next poller on the same store. At-most-once records a status before it yields it.
 
-    Whatever time can heal is asked again for as long as it takes. Iterating raises:
-        GreenApiError: what time cannot heal, at once before the first answer, the third time in a row later.
+    What may succeed on retry is retried for as long as it takes. Iterating raises:
+        GreenApiError: what the API refuses, at once before the first response; later when it has refused for five
+            minutes and three tries, with nothing in between that works or may work on retry.
         StoreError: at once.
-        RuntimeError: two tasks ask for the next at the same time.
+        RuntimeError: two tasks iterate at the same time.
     """
 
     def __init__(
@@ -235,7 +236,8 @@ class StatusPoller:
     def _wait_after(self, error: GreenApiError) -> float:
         """Return the seconds until the next try, or raise the error where there is none."""
         self._journal.failed(error)
-        seconds = self._backoff.fail(error, random.random())  # noqa: S311 - spreads retries, guards nothing.
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing.
+        seconds = self._backoff.fail(error, now=anyio.current_time(), jitter=jitter)
         if seconds is None:
             raise error
 

@@ -11,7 +11,6 @@ from virtual_time import run_in_virtual_time
 from world import FakePage
 
 from greenapi_async import (
-    AuthenticationError,
     ClientClosedError,
     DeletedStatus,
     GapDetected,
@@ -564,20 +563,6 @@ async def _limited(iterator, count):
 
 class TestFailures:
     """Rules 2.3, on a clock that jumps."""
-
-    def test_what_time_cannot_heal_raises_the_third_time_in_a_row(self):
-        """Access was lifted and came back at run time for one user: two refusals are not yet the end."""
-        refused = AuthenticationError("?")
-        api = FakeInstance(answer("a"), refused, refused, answer("b"), refused, refused, refused, answer("c"))
-        seen = []
-
-        async def main():
-            async for status in poller_of(api):
-                seen.append(status.id_message)  # noqa: PERF401 - what came before the error counts.
-
-        with pytest.raises(AuthenticationError):
-            run_in_virtual_time(main)
-        assert seen == ["a", "b"]
 
     def test_closed_client_raises_at_once(self):
         """Nothing heals a closed client."""

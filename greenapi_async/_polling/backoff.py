@@ -12,29 +12,32 @@ from greenapi_async.errors import (
     InstanceNotReadyError,
     RateLimitedError,
     StoreError,
+    TransportError,
 )
 
-_MOST_REFUSALS = 3
+_LASTS = 300.0  # A gateway is redeployed, a token renewed, a captive portal clicked away in less.
+_TRIES = 3
 _LONGEST_RETRY_AFTER = 3600.0
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Rule:
-    """Wait between the shortest and the longest, in seconds; give up never, when refused for good, or at once.
+    """Wait between the shortest and the longest, in seconds.
 
-    Refused for good is a poller before its first answer, and later the third time in a row.
+    Give up never, at once, or before the first success only; a refusal ends a poller before its first success, and
+    later when it has lasted.
     """
 
     shortest: float = 0.25
     longest: float = 60.0
-    gives_up: Literal["never", "refused", "at once"] = "never"
+    gives_up: Literal["never", "refused", "at first", "at once"] = "never"
 
 
-# By the error's class, or the nearest above it, and by whether time can heal it.
+# By the error's class, or the nearest above it, and by whether it is retryable.
 _RULES = {
     (GreenApiError, True): _Rule(),
     (GreenApiError, False): _Rule(gives_up="refused"),
-    # A broken answer does not heal in seconds, and may be megabytes.
+    # A broken response does not heal in seconds, and may be megabytes.
     (DecodeError, True): _Rule(longest=300.0),
     (RateLimitedError, True): _Rule(shortest=2.0, longest=2.0),
     # Somebody has to find the phone and scan the QR code.
@@ -43,6 +46,8 @@ _RULES = {
     (ConfigurationError, False): _Rule(gives_up="at once"),
     (StoreError, False): _Rule(gives_up="at once"),
 }
+# Of an API that worked, it is a captive portal's or one that is being renewed.
+_CERTIFICATE = _Rule(gives_up="at first")
 
 
 def delay(error: GreenApiError, failures: int, jitter: float) -> float:
@@ -63,6 +68,7 @@ class Backoff:
 
     failures: int = 0
     _refusals: int = 0
+    _refused_since: float = 0.0
     _succeeded: bool = False
 
     def succeed(self) -> None:
@@ -70,20 +76,34 @@ class Backoff:
         self.failures = self._refusals = 0
         self._succeeded = True
 
-    def fail(self, error: GreenApiError, jitter: float) -> float | None:
-        """Return the seconds until the next try, or None where the poller gives up; `jitter` is random in [0, 1)."""
+    def fail(self, error: GreenApiError, *, now: float, jitter: float) -> float | None:
+        """Return the seconds until the next try, or None where the poller gives up.
+
+        `now` is monotonic, and `jitter` random in [0, 1).
+        """
         self.failures += 1
-        self._refusals = 0 if error.retryable else self._refusals + 1
-        return None if self._is_final(error) else delay(error, self.failures, jitter)
+        self._count_refusal(_rule(error), now)
+        return None if self._is_final(_rule(error), now) else delay(error, self.failures, jitter)
 
-    def _is_final(self, error: GreenApiError) -> bool:
-        gives_up = _rule(error).gives_up
-        if gives_up == "refused":
-            return not self._succeeded or self._refusals >= _MOST_REFUSALS
+    def _count_refusal(self, rule: _Rule, now: float) -> None:
+        if rule.gives_up != "refused":
+            self._refusals = 0
+            return
 
-        return gives_up == "at once"
+        self._refusals += 1
+        if self._refusals == 1:
+            self._refused_since = now
+
+    def _is_final(self, rule: _Rule, now: float) -> bool:
+        if rule.gives_up == "refused" and self._succeeded:
+            return self._refusals >= _TRIES and now - self._refused_since >= _LASTS
+
+        return rule.gives_up == "at once" or (rule.gives_up != "never" and not self._succeeded)
 
 
 def _rule(error: GreenApiError) -> _Rule:
+    if isinstance(error, TransportError) and error.refused == "certificate":
+        return _CERTIFICATE
+
     candidates = ((kind, error.retryable) for kind in type(error).__mro__)
     return next(_RULES[candidate] for candidate in candidates if candidate in _RULES)

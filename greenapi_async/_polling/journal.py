@@ -11,6 +11,8 @@ import attrs
 from greenapi_async.errors import GreenApiError, RetentionGapError
 from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed, Recovered
 
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
 _log = logging.getLogger("greenapi_async")
 
 
@@ -24,6 +26,7 @@ class Journal:
     health: Health = attrs.field(factory=Health)
     _announced: bool = False
     _failing_since: float = 0.0
+    _warns_at: float = 0.0
 
     def asking(self, minutes: int, *, resumed: bool) -> None:
         """Log the first question."""
@@ -52,7 +55,7 @@ class Journal:
     def failed(self, error: GreenApiError) -> None:
         """Take note of a failure."""
         if self.health.consecutive_failures == 0:
-            self._failing_since = anyio.current_time()
+            self._failing_since = self._warns_at = anyio.current_time()
 
         self._change(
             state="degraded" if self.health.polls else "starting",
@@ -66,8 +69,8 @@ class Journal:
         if error is None:
             return
 
-        if seconds is not None and consecutive == 1:
-            _log.warning("polling instance %s fails: %s; it goes on trying", self.scope, error)
+        if seconds is not None:
+            self._warn(error)
 
         self._tell(PollFailed(error, seconds, consecutive))
 
@@ -99,6 +102,17 @@ class Journal:
     def stopped(self) -> None:
         """Take note of the end."""
         self._change(state="stopped")
+
+    def _warn(self, error: GreenApiError) -> None:
+        """Warn when failures begin, after an hour of them, and then daily."""
+        now = anyio.current_time()
+        if now < self._warns_at:
+            return
+
+        hours = (now - self._failing_since) / _HOUR
+        fails = f"has failed for {hours:.0f} h" if hours >= 1 else "fails"
+        _log.warning("polling instance %s %s: %s; it goes on trying", self.scope, fails, error)
+        self._warns_at = now + (_DAY if hours >= 1 else _HOUR)
 
     def _change(self, **changes: Any) -> None:
         self.health = attrs.evolve(self.health, **changes)

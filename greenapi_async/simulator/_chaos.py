@@ -36,7 +36,7 @@ _TEXTS = (
 )
 _LATE = (0, 0, 0, 60, 1_000, 3_600, 9_100, 86_400, -3_600)
 
-# Each lasts for a few responses. Errors that are not retryable come singly: a poller gives up at the third in a row.
+# Each lasts for a few responses. Refusals come singly: a scripted one that lasts ends the poller.
 SCENARIOS: Final[dict[str, tuple[Fault | None, ...]]] = {
     "delay": (Delay(2.0),),
     "delay past the timeout": (Delay(90.0),),
