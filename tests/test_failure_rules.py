@@ -42,7 +42,11 @@ ROWS = {
         reply(200, {"status": False, "reason": "not authorized"}), errors.InstanceNotReadyError, "person"
     ),
     "200 too large": Row(reply(200, b" " * 2000), errors.BodyTooLargeError, "refused"),
-    "204": Row(reply(204, b""), errors.ServerError, "heals"),
+    "204": Row(reply(204, b""), None, "heals"),
+    "202 empty": Row(reply(202, b""), None, "heals"),
+    "203 empty array": Row(reply(203, b" []\n"), None, "heals"),
+    "203 statuses": Row(reply(203, [item()]), errors.ServerError, "heals"),
+    "206 more than is kept of a refusal": Row(reply(206, b" " * 100_000), errors.ServerError, "heals"),
     "302": Row(reply(302, b"", location="http://captive.portal/"), errors.UnexpectedRedirectError, "heals"),
     "400 starting": Row(
         said(400, "instance in starting process try later"), errors.InstanceNotReadyError, "heals"
@@ -62,6 +66,10 @@ ROWS = {
     "403 nginx": Row(reply(403, NGINX), errors.AccessDeniedError, "refused"),
     "403 said": Row(said(403, "suspended"), errors.AccessDeniedError, "refused"),
     "404": Row(said(404, "Cannot GET /waInstance1/TOKEN"), errors.NotFoundError, "refused"),
+    "408": Row(reply(408, b""), errors.ServerError, "heals"),
+    "421": Row(reply(421, b""), errors.ServerError, "heals"),
+    "425": Row(reply(425, b""), errors.ServerError, "heals"),
+    "407": Row(reply(407, b""), errors.BadRequestError, "refused"),
     "418": Row(reply(418, b""), errors.BadRequestError, "refused"),
     "429": Row(reply(429, b"", content_type="application/json"), errors.RateLimitedError, "heals"),
     "429 told when": Row(reply(429, b"", retry_after="3"), errors.RateLimitedError, "heals"),

@@ -401,7 +401,7 @@ async def test_redirect_is_not_followed(inside, location, host):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("http_code", [400, 401, 403, 404, 410, 451])
+@pytest.mark.parametrize("http_code", [400, 401, 403, 404, 407, 410, 451])
 async def test_refusal_that_time_does_not_heal(inside, http_code):
     """The link has expired, say: told once, not tried again."""
     async with Simulator(max_rate=None) as api:
@@ -414,7 +414,7 @@ async def test_refusal_that_time_does_not_heal(inside, http_code):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("http_code", [408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("http_code", [408, 421, 425, 429, 499, 500, 502, 503, 504])
 async def test_refusal_that_time_heals(inside, http_code):
     """A caller may come back later."""
     async with Simulator(max_rate=None) as api:
