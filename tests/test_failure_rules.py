@@ -87,7 +87,10 @@ ROWS = {
     "reset while reading": Row(httpx.ReadError("reset"), errors.TransportError, "heals"),
     "reset while writing": Row(httpx.WriteError("reset"), errors.TransportError, "heals"),
     "truncated": Row(httpx.RemoteProtocolError("incomplete"), errors.TransportError, "heals"),
-    "proxy": Row(httpx.ProxyError("407"), errors.TransportError, "heals"),
+    "proxy": Row(httpx.ProxyError("503 Service Unavailable"), errors.TransportError, "heals"),
+    "proxy that wants a password": Row(
+        httpx.ProxyError("407 Proxy Authentication Required"), errors.TransportError, "refused"
+    ),
     "no buffer space": Row(OSError("no buffer space"), errors.TransportError, "heals"),
     "certificate": Row(
         with_cause(httpx.ConnectError("TLS"), ssl.SSLCertVerificationError("expired")),

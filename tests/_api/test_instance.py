@@ -238,7 +238,7 @@ OBJECT = {"status": False, "reason": "instance is starting or not authorized"}
         (reply(499, b""), errors.ServerError, "499"),
         (reply(502, b"<html></html>"), errors.ServerError, "502"),
         (reply(302, b"", location="https://wifi.example/x"), errors.UnexpectedRedirectError, "wifi.example"),
-        (reply(204, b""), errors.ServerError, "204"),
+        (reply(206, b"half"), errors.ServerError, "206"),
         (reply(200, b"<html></html>"), errors.DecodeError, "web page"),
         (reply(200, b'[{"idMessage":"1"'), errors.DecodeError, "not closed"),
         (reply(200, {"a": 1}), errors.DecodeError, "got dict"),
