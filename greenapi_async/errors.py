@@ -217,7 +217,7 @@ class QuotaExceededError(ResponseError):
 
 
 class ServerError(ResponseError):
-    """499, 5xx or any other code that is the server's own fault.
+    """408, 421, 425, 499, 5xx or any other code that is the server's own fault.
 
     Attributes:
         message: what the API said, redacted and truncated.

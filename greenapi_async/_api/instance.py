@@ -143,6 +143,9 @@ class Instance:
         if response.http_code != 200 or self._token.is_distinctive or response.body.lstrip()[:1] != b"[":
             response = attrs.evolve(response, body=await redacted(response.body, self._token))
 
+        if refusals.says_nothing(response.http_code, response.headers, response.body):
+            return attrs.evolve(response, body=b"")
+
         if response.http_code != 200:
             raise refusals.refusal(response.http_code, response.headers, response.body)
 

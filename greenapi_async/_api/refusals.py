@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenapi_async._decoding.text import loads_object, parse
-from greenapi_async._http.failures import host_in, printable
+from greenapi_async._http.failures import host_in, is_retryable, printable
 from greenapi_async.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -55,10 +55,20 @@ def refusal(http_code: int, headers: Mapping[str, str], body: bytes) -> Response
     if 300 <= http_code < 400:
         return _redirect(http_code, headers.get("location"))
 
-    if 400 <= http_code < 499:
+    if 400 <= http_code < 500 and not is_retryable(http_code):
         return _not_ready(said, http_code) or BadRequestError(said or _SILENT, http_code=http_code)
 
     return ServerError(said or _SILENT, http_code=http_code)
+
+
+def says_nothing(http_code: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether a 2xx that is no 200 brings no statuses: it is empty, or an empty array.
+
+    An empty body that was announced as a longer one could not be read.
+    """
+    unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    empty = http_code == 204 or not (body or unread)
+    return 200 < http_code < 300 and (empty or body.split() in ([b"[]"], [b"[", b"]"]))
 
 
 def array_in(body: bytes) -> bytes | None:

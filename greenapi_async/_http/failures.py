@@ -13,6 +13,7 @@ from greenapi_async.errors import TransportError
 
 _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a start without a battery.
+_RETRYABLE = frozenset({408, 421, 425, 429, 499})
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole answer comes."""
 
@@ -29,7 +30,14 @@ def transport_error(error: BaseException, redact: Callable[[str], str] = str) ->
                 f"the server's TLS certificate was refused: {message}", refused="certificate"
             )
 
-    return TransportError(message)
+    # That is how httpx tells of a proxy that wants a password: of an injected client; our own tunnel tells it itself.
+    refused = isinstance(error, httpx.ProxyError) and said.startswith("407")
+    return TransportError(message, refused="proxy" if refused else None)
+
+
+def is_retryable(http_code: int) -> bool:
+    """Return whether the same request may succeed later, of the API and of a download alike."""
+    return http_code in _RETRYABLE or http_code >= 500
 
 
 async def abandon(chunks: AsyncIterator[bytes]) -> None:

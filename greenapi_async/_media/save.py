@@ -12,7 +12,7 @@ import anyio
 import attrs
 
 from greenapi_async._decoding.statuses import dumps, to_dict
-from greenapi_async._http.failures import host_in, printable
+from greenapi_async._http.failures import host_in, is_retryable, printable
 from greenapi_async._media import filetype, part
 from greenapi_async._media.download import download, source
 from greenapi_async._media.name import stem
@@ -24,7 +24,6 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 _CHUNK: Final = 256 * 1024  # For less, switching threads costs more than writing.
 _LOCK_RETRY_INTERVAL: Final = 0.1
-_RETRYABLE_CODES: Final = frozenset({408, 425, 429})
 _NEVER: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ})  # Names that no file can have.
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _Value = TypeVar("_Value")
@@ -274,7 +273,7 @@ def _refusal(http_code: int, headers: Mapping[str, str]) -> MediaError:
         where = host_in(headers.get("location")) or "elsewhere"
         return MediaError(f"the download was redirected to {where}", http_code=http_code)
 
-    retryable = http_code >= 500 or http_code in _RETRYABLE_CODES
+    retryable = is_retryable(http_code)
     why = "" if retryable else ": the file may have expired, as it is not kept long"
     return MediaError(
         f"the media server responded with HTTP {http_code}{why}", http_code=http_code, retryable=retryable
