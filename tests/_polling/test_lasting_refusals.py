@@ -1,6 +1,11 @@
 """Refusals that last: how long a poller that worked goes on trying, and what it tells meanwhile."""
 
+from itertools import pairwise
+from statistics import fmean
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted import (
     DAY,
     HOUR,
@@ -29,7 +34,7 @@ from greenapi_async import (
     ServerError,
     TransportError,
 )
-from greenapi_async._polling.backoff import Backoff
+from greenapi_async._polling.backoff import Backoff, delay
 
 REFUSALS = {
     "400": BadRequestError("Instance account is expired"),
@@ -155,3 +160,33 @@ def test_the_warning_is_repeated_after_an_hour_and_then_daily(caplog):
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1 + 1 + 3
     assert all("TransportError" in line.getMessage() or "down" in line.getMessage() for line in warnings)
+
+
+@pytest.mark.parametrize(("interval", "longest"), [(0.5, 2.0), (MINUTE, 60.0), (HOUR, 300.0)])
+def test_waits_for_the_rate_limit_double(interval, longest):
+    """Every two seconds for ever is thirty times as often as without the limit, which keeps it up."""
+
+    async def main():
+        def respond(_minutes):
+            if passed():
+                raise RateLimitedError("slow down")
+            return response(text("x", at=now() - 10))
+
+        api = ScriptedApi(respond)
+        await seen_within(2 * HOUR + interval, poller_of(api, interval=interval))
+        return [after - before for before, after in pairwise(api.requested_at[1:])]
+
+    waits = in_virtual_time(main)
+    assert all(2.0 <= wait <= min(longest, 2.0**n) for n, wait in enumerate(waits, start=1))
+    assert fmean(waits[10:]) >= longest / 2
+    assert longest == 2.0 or len(set(waits)) == len(waits) > 5
+
+
+@given(
+    failures=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True), seconds=st.floats(0.25, 3600)
+)
+def test_retry_after_wins(failures, jitter, seconds):
+    """The server knows best, whether it is sooner or later."""
+    error = RateLimitedError("slow down", retry_after=seconds)
+
+    assert delay(error, failures, jitter, MINUTE) == seconds
