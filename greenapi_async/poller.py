@@ -79,7 +79,7 @@ class StatusPoller:
         self._delivery = delivery
         self._clock = clock
         self._journal = Journal(self._scope, clock, on_event)
-        self._backoff = Backoff()
+        self._backoff = Backoff(interval=ladder.interval)
         self._questioner = Questioner(instance, ladder=ladder, clock=clock, journal=self._journal)
 
         self._busy = False

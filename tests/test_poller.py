@@ -680,7 +680,9 @@ class TestFailures:
             await take(poller_of(api), 1)
             return [later - earlier for earlier, later in zip(api.times, api.times[1:], strict=False)]
 
-        assert run_in_virtual_time(main) == [120.0, 2.0]
+        told, untold = run_in_virtual_time(main)
+        assert told == 120.0
+        assert 2.0 <= untold <= 4.0
 
     def test_person_who_must_scan_is_given_time(self):
         """ "not authorized" is asked again every five minutes: somebody has to find the phone."""

@@ -17,7 +17,9 @@ from greenapi_async.errors import (
 
 _LASTS = 300.0  # A gateway is redeployed, a token renewed, a captive portal clicked away in less.
 _TRIES = 3
+_SHORTEST_FOR_THE_RATE = 2.0
 _LONGEST_RETRY_AFTER = 3600.0
+_LONGEST_FOR_THE_RATE = 300.0
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -39,7 +41,6 @@ _RULES = {
     (GreenApiError, False): _Rule(gives_up="refused"),
     # A broken response does not heal in seconds, and may be megabytes.
     (DecodeError, True): _Rule(longest=300.0),
-    (RateLimitedError, True): _Rule(shortest=2.0, longest=2.0),
     # Somebody has to find the phone and scan the QR code.
     (InstanceNotReadyError, False): _Rule(shortest=300.0, longest=300.0),
     (ClientClosedError, False): _Rule(gives_up="at once"),
@@ -50,12 +51,13 @@ _RULES = {
 _CERTIFICATE = _Rule(gives_up="at first")
 
 
-def delay(error: GreenApiError, failures: int, jitter: float) -> float:
+def delay(error: GreenApiError, failures: int, jitter: float, interval: float = 60.0) -> float:
     """Return the seconds to wait after the n-th failure in a row; `jitter` is random in [0, 1)."""
+    if isinstance(error, RateLimitedError):
+        return _until_admitted(error.retry_after, failures, jitter, interval)
+
     rule = _rule(error)
-    backoff = max(rule.shortest, jitter * min(rule.longest, 2.0 ** min(failures, 16)))
-    retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
-    return max(backoff, min(_LONGEST_RETRY_AFTER, retry_after or 0.0))
+    return max(rule.shortest, jitter * _doubled(failures, rule.longest))
 
 
 @attrs.define(eq=False, repr=False)
@@ -63,9 +65,11 @@ class Backoff:
     """Counts the failures of one poller, and says how long to wait after each.
 
     Attributes:
+        interval: seconds between two polls, without failures.
         failures: how many came in a row.
     """
 
+    interval: float = 60.0
     failures: int = 0
     _refusals: int = 0
     _refused_since: float = 0.0
@@ -83,7 +87,9 @@ class Backoff:
         """
         self.failures += 1
         self._count_refusal(_rule(error), now)
-        return None if self._is_final(_rule(error), now) else delay(error, self.failures, jitter)
+        return (
+            None if self._is_final(_rule(error), now) else delay(error, self.failures, jitter, self.interval)
+        )
 
     def _count_refusal(self, rule: _Rule, now: float) -> None:
         if rule.gives_up != "refused":
@@ -99,6 +105,19 @@ class Backoff:
             return self._refusals >= _TRIES and now - self._refused_since >= _LASTS
 
         return rule.gives_up == "at once" or (rule.gives_up != "never" and not self._succeeded)
+
+
+def _until_admitted(retry_after: float | None, failures: int, jitter: float, interval: float) -> float:
+    """Return the seconds after a 429: what the server says, or else up to the interval, for that it admits."""
+    if retry_after is not None:
+        return max(_SHORTEST_FOR_THE_RATE, min(_LONGEST_RETRY_AFTER, retry_after))
+
+    longest = min(max(interval, _SHORTEST_FOR_THE_RATE), _LONGEST_FOR_THE_RATE)
+    return max(_SHORTEST_FOR_THE_RATE, (0.5 + jitter / 2) * _doubled(failures, longest))
+
+
+def _doubled(times: int, longest: float) -> float:
+    return min(longest, 2.0 ** min(times, 16))
 
 
 def _rule(error: GreenApiError) -> _Rule:

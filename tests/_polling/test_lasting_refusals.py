@@ -177,14 +177,12 @@ def test_waits_for_the_rate_limit_double(interval, longest):
         return [after - before for before, after in pairwise(api.requested_at[1:])]
 
     waits = in_virtual_time(main)
-    assert all(2.0 <= wait <= min(longest, 2.0**n) for n, wait in enumerate(waits, start=1))
+    assert all(2.0 <= wait <= min(longest, 2.0 ** min(n, 9)) for n, wait in enumerate(waits, start=1))
     assert fmean(waits[10:]) >= longest / 2
     assert longest == 2.0 or len(set(waits)) == len(waits) > 5
 
 
-@given(
-    failures=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True), seconds=st.floats(0.25, 3600)
-)
+@given(failures=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True), seconds=st.floats(2, 3600))
 def test_retry_after_wins(failures, jitter, seconds):
     """The server knows best, whether it is sooner or later."""
     error = RateLimitedError("slow down", retry_after=seconds)
