@@ -78,11 +78,13 @@ class Ladder:
         interval: seconds between two questions.
         start: where a first run begins to yield; a relative one counts from its first attempt.
         waited: seconds since that attempt: what shows up before the first answer is new, too.
+        limit: minutes that the API takes.
     """
 
     interval: float
     start: Start = None
     waited: float = 0.0
+    limit: int = MOST_MINUTES
 
     def ask(self, marks: Marks | None, now: float, *, deepest: bool = False) -> Plan:
         """Return the next question, `now` being the latest that the server's clock can show."""
@@ -127,9 +129,20 @@ class Ladder:
 
         return timestamp >= self._moment(self.start, reading.latest)
 
+    def gap(self, marks: Marks | None, reading: Reading) -> tuple[float, float] | None:
+        """Return from when to when statuses may have expired unseen, or None.
+
+        That a span reaches less far back than it should is no gap: what is not late was seen.
+        """
+        reach = self.limit * 60.0
+        if marks is None or reading.earliest - marks[0] <= reach:
+            return None
+
+        return marks[0], reading.latest - reach
+
     def _is_enough(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
         needed = reading.latest - self._reach(plan.rung, marks, reading.latest) + _ROUNDING
-        return plan.minutes >= min(MOST_MINUTES, needed / 60)
+        return plan.minutes >= min(self.limit, needed / 60)
 
     def _due(self, marks: Marks, now: float) -> int:
         ahead = now + self.interval  # What is due before the next tick would be late by then.
@@ -142,7 +155,7 @@ class Ladder:
 
     def _minutes(self, rung: int, marks: Marks | None, now: float) -> int:
         needed = now - self._reach(rung, marks, now) + _ROUNDING + _JITTER
-        return min(MOST_MINUTES, max(1, math.ceil(needed / 60)))
+        return min(self.limit, max(1, math.ceil(needed / 60)))
 
     def _oldest(self, now: float) -> float:
         oldest = now - self.waited - SPANS[DEEPEST]
@@ -171,11 +184,3 @@ def from_the_future(marks: Marks | None, reading: Reading) -> bool:
 def unknown(reading: Reading) -> Marks:
     """Return the marks of one who knows nothing but that the API keeps 30 days."""
     return (reading.latest - RETENTION,) * len(SPANS)
-
-
-def gap(marks: Marks | None, reading: Reading) -> tuple[float, float] | None:
-    """Return from when to when statuses may have expired unseen, or None."""
-    if marks is None or reading.earliest - marks[0] <= RETENTION:
-        return None
-
-    return marks[0], reading.latest - RETENTION

@@ -1,6 +1,7 @@
 """One tick: the question is asked until its answer, by its own time, reaches back far enough and no further."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import anyio
 import attrs
@@ -8,6 +9,8 @@ import attrs
 from greenapi_async._api.instance import Answer, Instance
 from greenapi_async._polling import ladder as _window
 from greenapi_async._polling.journal import Journal
+from greenapi_async._polling.width import Width
+from greenapi_async.errors import BadRequestError, GreenApiError
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 
@@ -61,17 +64,22 @@ class Questioner:
         self._journal = journal
         self._began: _window.Anchor | None = None
         self._anchor: _window.Anchor | None = None
+        self._width = Width()
 
     async def tick(self, kept: Checkpoint | None) -> Tick:
         """Ask what follows from the checkpoint; raises what `Instance.page` raises."""
-        ladder = attrs.evolve(self._ladder, waited=self._waited()) if kept is None else self._ladder
+        ladder = attrs.evolve(
+            self._ladder, waited=self._waited() if kept is None else 0.0, limit=self._width.limit
+        )
         marks = None if kept is None else _window.fitted(kept.marks)
         now = self.server_now()
 
         for _ in range(_MOST_QUESTIONS):
             plan = ladder.ask(marks, now, deepest=kept is not None and kept.catching_up)
             self._journal.asking(plan.minutes, resumed=kept is not None)
-            answer = await self._instance.page(plan.minutes)
+            minutes, answer, complete = await self._response(plan.minutes)
+            plan = attrs.evolve(plan, minutes=minutes)
+            ladder = attrs.evolve(ladder, limit=self._width.limit)
             reading = _window.read(date=answer.date, duration=answer.duration, wall=self._clock())
 
             if self._anchor is None and not answer.cached and _window.from_the_future(marks, reading):
@@ -79,12 +87,12 @@ class Questioner:
                 marks = _window.unknown(reading)
 
             verdict = ladder.judge(plan, marks, reading)
-            if answer.cached or verdict in {"fits", "backwards"}:
+            if not complete or answer.cached or verdict in {"fits", "backwards"}:
                 break
 
             now = reading.latest + answer.duration
 
-        timely = not answer.cached and verdict in {"fits", "too wide"}
+        timely = complete and not answer.cached and verdict in {"fits", "too wide"}
         if timely:
             self._drop_anchor(reading, answer.duration)
 
@@ -92,8 +100,39 @@ class Questioner:
             return Tick(plan=plan, answer=answer, reading=reading, checkpoint=None, gap=None, ladder=ladder)
 
         checkpoint = Checkpoint(marks=ladder.record(plan, marks, reading))
-        gap = _window.gap(marks, reading)
+        gap = ladder.gap(marks, reading)
         return Tick(plan=plan, answer=answer, reading=reading, checkpoint=checkpoint, gap=gap, ladder=ladder)
+
+    async def _response(self, minutes: int) -> tuple[int, Answer, bool]:
+        """Return the minutes that were answered, the response, and whether no wider one is to be had."""
+        try:
+            return minutes, await self._page(minutes), True
+        except BadRequestError as error:
+            narrower = self._width.narrower(minutes, error)
+            if not narrower:
+                raise
+
+        answered, response = await self._widest_of(narrower)
+        try:
+            return minutes, await self._page(minutes), True
+        except GreenApiError as error:
+            is_limit = self._width.is_too_wide(minutes, error)
+
+        self._width.limit = answered if is_limit else self._width.limit
+        return answered, response, is_limit
+
+    async def _widest_of(self, windows: Sequence[int]) -> tuple[int, Answer]:
+        *wider, narrowest = windows
+        for minutes in wider:
+            with suppress(BadRequestError):
+                return minutes, await self._page(minutes)
+
+        return narrowest, await self._page(narrowest)
+
+    async def _page(self, minutes: int) -> Answer:
+        response = await self._instance.page(minutes)
+        self._width.answered(minutes)
+        return response
 
     def server_now(self) -> float:
         """Return the latest that the server's clock can show when the next answer comes."""

@@ -228,9 +228,11 @@ def test_gap_is_what_expired_between_the_mark_and_the_retention():
     """The API keeps 30 days; what came before that and after the last mark may never have been seen."""
     reading = Reading(earliest=EPOCH, latest=EPOCH)
 
-    assert _window.gap((EPOCH - 29 * DAY,) * 4, reading) is None
-    assert _window.gap((EPOCH - 33 * DAY,) * 4, reading) == (EPOCH - 33 * DAY, EPOCH - 30 * DAY)
-    assert _window.gap(None, reading) is None
+    ladder = Ladder(interval=60.0)
+
+    assert ladder.gap((EPOCH - 29 * DAY,) * 4, reading) is None
+    assert ladder.gap((EPOCH - 33 * DAY,) * 4, reading) == (EPOCH - 33 * DAY, EPOCH - 30 * DAY)
+    assert ladder.gap(None, reading) is None
 
 
 @pytest.mark.parametrize("name", NAMED)

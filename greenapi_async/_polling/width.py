@@ -1,0 +1,42 @@
+"""How wide a window the API takes: what to request where a wide one is refused. Pure: no await, no clock."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from greenapi_async._polling.ladder import MOST_MINUTES
+from greenapi_async.errors import BadRequestError, GreenApiError
+
+_STEPS: Final = (20_160, 10_080, 4_320, 3_240, 1_440)
+
+
+@attrs.define(eq=False, repr=False)
+class Width:
+    """What one poller found out.
+
+    A 400 may mean that the window is too wide, if none so wide was answered before. Then narrower ones are requested,
+    and what they bring is delivered. That a limit is behind it is learned only when the wide window is refused again
+    after a narrower one was answered: a hiccup must not cost days.
+
+    Attributes:
+        limit: minutes that the API takes, as far as is known.
+    """
+
+    limit: int = MOST_MINUTES
+    _widest: int = 0
+
+    def answered(self, minutes: int) -> None:
+        """Take note of a window that was not refused."""
+        self._widest = max(self._widest, minutes)
+
+    def narrower(self, minutes: int, error: GreenApiError) -> Sequence[int]:
+        """Return what to request in place of a refused window, the widest first; nothing where it is not the width."""
+        if not self.is_too_wide(minutes, error):
+            return ()
+
+        return [step for step in _STEPS if step < minutes]
+
+    def is_too_wide(self, minutes: int, error: GreenApiError) -> bool:
+        """Return whether a refusal may mean that so many minutes are too many."""
+        return isinstance(error, BadRequestError) and error.http_code == 400 and minutes > self._widest
