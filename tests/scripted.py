@@ -55,11 +55,14 @@ def text(id_message, *, at):
     return TextStatus(id_message=id_message, timestamp=int(at), chat_id="1@c.us")
 
 
-def response(*statuses, date=None, cached=False, duration=0.0):
+RIGHT = object()
+
+
+def response(*statuses, date=RIGHT, cached=False, duration=0.0):
     """Return a complete response; its `Date` is right unless one is given, and None is none."""
     return Answer(
         page=FakePage(list(statuses)),
-        date=float(int(now())) if date is None else date,
+        date=float(int(now())) if date is RIGHT else date,
         cached=cached,
         duration=duration,
     )
