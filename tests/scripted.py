@@ -1,5 +1,6 @@
 """An instance that does what a test says, and a poller of it, on a clock that jumps."""
 
+import math
 from collections.abc import Callable
 
 import anyio
@@ -77,6 +78,20 @@ def poller_of(api, *, store=None, start=None, interval=MINUTE, clock=now, **opti
         on_event=options.get("on_event"),
         clock=clock,
     )
+
+
+def hourly(minutes):
+    """Return what a window shows of contacts who post one status an hour, and have for months."""
+    first = math.ceil((passed() - minutes * MINUTE + 1) / HOUR)
+    return [
+        text(f"{hour:+d} h", at=NOW + hour * HOUR - 1)
+        for hour in range(first, int((passed() + 1) / HOUR) + 1)
+    ]
+
+
+def hours(first, last):
+    """Return the ids of such statuses, from one hour to another."""
+    return {f"{hour:+d} h" for hour in range(first, last + 1)}
 
 
 async def seen_within(seconds, poller):

@@ -7,6 +7,8 @@ from scripted import (
     MINUTE,
     NOW,
     ScriptedApi,
+    hourly,
+    hours,
     in_virtual_time,
     now,
     passed,
@@ -33,15 +35,8 @@ class Feed(ScriptedApi):
     def _respond(self, minutes):
         if self.outage[0] <= passed() < self.outage[1]:
             raise TransportError("down")
-        hours = range(-80 * 24, int(passed() / HOUR) + 1)
-        posted = [(hour, NOW + hour * HOUR) for hour in hours]
         date = self.date()
-        window = [text(f"{hour:+d} h", at=at) for hour, at in posted if at >= now() - minutes * MINUTE]
-        return response(*window, date=None if date is None else float(int(date)))
-
-
-def hours(first, last):
-    return {f"{hour:+d} h" for hour in range(first, last + 1)}
+        return response(*hourly(minutes), date=None if date is None else float(int(date)))
 
 
 @pytest.mark.parametrize(
