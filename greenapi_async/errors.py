@@ -299,7 +299,7 @@ class DirectoryError(MediaError):
 
 
 class RetentionGapError(GreenApiError):
-    """Statuses may have been missed, because the API keeps them for 30 days only.
+    """Statuses may have been missed: the API keeps them for 30 days only, or gives fewer.
 
     The poller does not raise this error but adds it to `health.gaps`. The vendor documents the retention at
     https://green-api.com/en/docs/api/statuses/GetIncomingStatuses/
@@ -313,20 +313,25 @@ class RetentionGapError(GreenApiError):
 
     def __init__(self, lost_from: datetime, lost_to: datetime) -> None:
         super().__init__(
-            f"statuses from {lost_from:%Y-%m-%d %H:%M} to {lost_to:%Y-%m-%d %H:%M} UTC are lost: "
-            "polling paused for longer than the 30 days for which the API keeps them"
+            f"statuses from {lost_from:%Y-%m-%d %H:%M} to {lost_to:%Y-%m-%d %H:%M} UTC may be lost: "
+            "they were posted before what the API still gives, and after what was seen"
         )
         self.lost_from = lost_from
         self.lost_to = lost_to
 
 
 class StoreError(GreenApiError):
-    """The store failed; the poller stops rather than continue without it.
+    """The store failed; the poller never goes on without it.
 
     Attributes:
         message: which store failed and why.
-        retryable: always false.
+        retryable: true where waiting may help: another program holds the file, or the disk is full. The poller's
+            loops wait then; `commit`, `Batch.commit` and `poll_once` raise it.
     """
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable: bool = retryable
 
 
 def sealed(error: _Error) -> _Error:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, TypeVar
 
 import anyio
 import attrs
@@ -16,7 +16,7 @@ from greenapi_async._polling import ladder as _window
 from greenapi_async._polling.backoff import Backoff
 from greenapi_async._polling.journal import Journal
 from greenapi_async._polling.tick import Questioner, Tick
-from greenapi_async.errors import GreenApiError
+from greenapi_async.errors import GreenApiError, StoreError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
@@ -24,6 +24,7 @@ from greenapi_async.stores import Checkpoint, Store
 _KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be known a little longer.
 
 Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
+_T = TypeVar("_T")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -43,7 +44,7 @@ class Batch:
         """Record the statuses as handled, and that polling got this far: both or neither.
 
         Raises:
-            StoreError: the store failed, and nothing is recorded.
+            StoreError: the store failed, and nothing is recorded; call it again where that is `retryable`.
         """
         await self._deliver(self.statuses, self.checkpoint)
 
@@ -58,7 +59,7 @@ class StatusPoller:
     What may succeed on retry is retried for as long as it takes. Iterating raises:
         GreenApiError: what the API refuses, at once before the first response; later when it has refused for five
             minutes and three tries, with nothing in between that works or may work on retry.
-        StoreError: at once.
+        StoreError: at once, unless it is `retryable`: a store that is busy or full is waited for.
         RuntimeError: two tasks iterate at the same time.
     """
 
@@ -102,9 +103,9 @@ class StatusPoller:
 
     async def __anext__(self) -> Status:
         with self._iterating():
-            await self._record_yielded()
+            await self._patiently(self._record_yielded)
             await self._fill_queue()
-            [status] = await self._take(1)
+            [status] = await self._patiently(lambda: self._take(1))
             return status
 
     def batches(self) -> "StatusBatches":
@@ -133,7 +134,7 @@ class StatusPoller:
         """Record what was last yielded as handled, now: before a `break`, for instance.
 
         Raises:
-            StoreError: the store failed.
+            StoreError: the store failed; call it again where that is `retryable`.
         """
         with self._alone():
             await self._record_yielded()
@@ -179,9 +180,9 @@ class StatusPoller:
 
     async def _next_batch(self) -> list[Status]:
         with self._iterating():
-            await self._record_yielded()
+            await self._patiently(self._record_yielded)
             await self._fill_queue()
-            return await self._take(len(self._queue))
+            return await self._patiently(lambda: self._take(len(self._queue)))
 
     def _put_back(self) -> None:
         if self._busy:
@@ -220,6 +221,16 @@ class StatusPoller:
         if checkpoint is not None:
             self._covered_until = checkpoint.marks[0]
 
+    async def _patiently(self, step: Callable[[], Awaitable[_T]]) -> _T:
+        """Take a step that needs the store only, as often as it takes where the store is busy or full."""
+        while True:
+            try:
+                return await step()
+            except StoreError as error:
+                seconds = self._wait_after(error)
+
+            await anyio.sleep(seconds)
+
     async def _fill_queue(self) -> None:
         while not self._queue:
             await anyio.sleep_until(self._next_at)
@@ -251,8 +262,7 @@ class StatusPoller:
         # Another process may have begun meanwhile, and what it does not know yet is new.
         begins = kept is None and await self._store.load(self._scope) is None
         new = await self._unseen(tick)
-        self._backoff.succeed()
-        self._journal.polled(Polled(tick.plan.minutes, len(tick.keys), len(new), tick.answer.duration))
+        polled = Polled(tick.plan.minutes, len(tick.keys), len(new), tick.answer.duration)
 
         if begins:
             new = await self._begin(new, tick)
@@ -260,11 +270,13 @@ class StatusPoller:
         if not new and tick.checkpoint not in {None, kept}:
             await self._record((), tick.checkpoint)
 
-        if tick.gap is not None:
-            self._journal.gap(*tick.gap)
-
         if tick.plan.rung == _window.DEEPEST:
             await self._store.forget(self._scope, min(self._questioner.server_now(), self._clock()) - _KEPT)
+
+        self._backoff.succeed()  # Not before: a response that cannot be recorded is no success.
+        self._journal.polled(polled)
+        if tick.gap is not None:
+            self._journal.gap(*tick.gap)
 
         return Batch(statuses=new, checkpoint=tick.checkpoint, deliver=self._deliver)
 

@@ -63,7 +63,7 @@ HOMES = {
     "ssl": {"_http"},
     "zlib": {"_http", "simulator"},
     "random": {"client", "poller", "simulator"},
-    "time": {"client", "_turn", "simulator"},
+    "time": {"client", "_turn", "simulator", "stores"},
     "python_socks": {"_http"},
     "asyncio": set(),
     "trio": set(),

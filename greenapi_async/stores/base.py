@@ -12,17 +12,21 @@ class Checkpoint:
 
     Attributes:
         marks: server times (UNIX seconds), one for each rung of the ladder.
-        catching_up: whether the first answer of all is not wholly recorded yet.
+        catching_up: whether the first response of all is not wholly recorded yet.
+        begins: the server time (UNIX seconds) from which on a first run yields; what was posted before is recorded
+            and not yielded. None where the checkpoint does not tell.
     """
 
     marks: tuple[float, ...]
     catching_up: bool = False
+    begins: float | None = None
 
 
 class Store(Protocol):
     """The memory of a poller. `scope` keeps instances apart; it is the `id_instance`.
 
-    Every failure is raised as `StoreError`: the poller never goes on without its store.
+    Every failure is raised as `StoreError`: the poller never goes on without its store. One that waiting may help is
+    raised as `retryable` within a few seconds; the poller waits then, and can be cancelled.
     """
 
     async def load(self, scope: str) -> Checkpoint | None:

@@ -12,7 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from greenapi_async.stores.base import Checkpoint, Store
 
-_MARKS = Checkpoint(marks=(1_800_000_000.25, 1_800_000_000.0, 1_799_999_999.5), catching_up=True)
+_MARKS = Checkpoint(
+    marks=(1_800_000_000.25, 1_800_000_000.0, 1_799_999_999.5), catching_up=True, begins=1_799_900_000.125
+)
 _LATER = Checkpoint(marks=(1_800_000_600.0,) * 3)
 _ODD_IDS = ("", " ", "3A#deleted", "a'b\"c;--", "\x00", "Привет 🌷", "\ud800", "x" * 4000)
 
@@ -177,6 +179,7 @@ _CHECKPOINTS = st.builds(
     Checkpoint,
     marks=st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3),
     catching_up=st.booleans(),
+    begins=st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
 
 

@@ -1,8 +1,10 @@
 """A store in one SQLite file, which several processes may share."""
 
+import errno
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,18 +21,24 @@ if TYPE_CHECKING:
     from anyio.lowlevel import RunVar
 
 _APPLICATION_ID: Final = 0x47415354
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _SCHEMA: Final = (
     """CREATE TABLE seen (
         scope TEXT NOT NULL, id BLOB NOT NULL, first_seen REAL NOT NULL, PRIMARY KEY (scope, id)
     ) WITHOUT ROWID""",
     """CREATE TABLE checkpoint (
-        scope TEXT NOT NULL PRIMARY KEY, marks TEXT NOT NULL, catching_up INTEGER NOT NULL
+        scope TEXT NOT NULL PRIMARY KEY, marks TEXT NOT NULL, catching_up INTEGER NOT NULL, begins REAL
     ) WITHOUT ROWID""",
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_FORMAT}",
 )
-_PATIENCE: Final = 30.0
+_FROM_FORMAT_1: Final = (
+    "ALTER TABLE checkpoint ADD COLUMN begins REAL",
+    f"PRAGMA user_version = {_FORMAT}",
+)
+_PATIENCE: Final = 2.0  # The waiting is the poller's, which can be cancelled; a thread cannot.
+_RETRYABLE: Final = {"SQLITE_BUSY", "SQLITE_FULL"}
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _PROBLEMS: Final = {
     "SQLITE_BUSY": f"was locked by another program for {_PATIENCE:.0f} seconds",
     "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file, who owns it, and what its directory permits",
@@ -79,9 +87,9 @@ class SQLiteStore:
         """Return the checkpoint last recorded, or None."""
 
         def work(database: "sqlite3.Connection") -> Checkpoint | None:
-            found = database.execute("SELECT marks, catching_up FROM checkpoint WHERE scope = ?", [scope])
-            for marks, catching_up in found:
-                return Checkpoint(marks=_numbers(marks), catching_up=bool(catching_up))
+            find = "SELECT marks, catching_up, begins FROM checkpoint WHERE scope = ?"
+            for marks, catching_up, begins in database.execute(find, [scope]):
+                return Checkpoint(marks=_numbers(marks), catching_up=bool(catching_up), begins=begins)
 
             return None
 
@@ -108,8 +116,8 @@ class SQLiteStore:
             database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", rows)
             if checkpoint is not None:
                 marks = " ".join(map(repr, checkpoint.marks))
-                row = (scope, marks, checkpoint.catching_up)
-                database.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", row)
+                row = (scope, marks, checkpoint.catching_up, checkpoint.begins)
+                database.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?)", row)
 
         await self._in_thread(work)
 
@@ -137,10 +145,13 @@ class SQLiteStore:
     async def _in_thread(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
         import anyio.to_thread
 
-        return await anyio.to_thread.run_sync(self._do, work, limiter=self._limiter())
+        until = (
+            time.monotonic() + _PATIENCE
+        )  # Of all who wait for a locked file, and not of each in its turn.
+        return await anyio.to_thread.run_sync(self._do, work, until, limiter=self._limiter())
 
     def _limiter(self) -> "anyio.CapacityLimiter":
-        """Return the limiter of this event loop: who waits for a locked file takes no thread of the program's."""
+        """Return the limiter of this event loop: what waits for a locked file takes no thread of the program's."""
         from anyio.lowlevel import RunVar
 
         self._turn = self._turn or RunVar("the store's turn")
@@ -151,7 +162,7 @@ class SQLiteStore:
 
         return limiter
 
-    def _do(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
+    def _do(self, work: "Callable[[sqlite3.Connection], _T]", until: float) -> _T:
         import sqlite3
 
         if self._is_inherited():
@@ -159,13 +170,13 @@ class SQLiteStore:
 
         with self._lock:
             try:
-                database = self._opened()
+                database = self._opened(until)
                 with database:
                     return work(database)
             except (sqlite3.Error, OSError, ValueError) as error:
-                problem = _problem(error)
+                problem, retryable = _problem(error)
 
-        raise StoreError(f"the file {self.path} {problem}")
+        raise StoreError(f"the file {self.path} {problem}", retryable=retryable)
 
     def _close(self) -> None:
         if self._is_inherited():
@@ -180,20 +191,22 @@ class SQLiteStore:
     def _is_inherited(self) -> bool:
         return self._database is not None and self._process != os.getpid()
 
-    def _opened(self) -> "sqlite3.Connection":
+    def _opened(self, until: float) -> "sqlite3.Connection":
         if self._closed:
             raise StoreError(f"the store at {self.path} is closed: make a new one")
 
+        patience = max(0.0, until - time.monotonic())
         if self._database is None:
-            self._database = self._open()
+            self._database = self._open(patience)
             self._process, self._inode = os.getpid(), self.path.stat().st_ino
 
         if self.path.stat().st_ino != self._inode:
             raise StoreError(f"the file {self.path} was replaced while it was open: start again")
 
+        self._database.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
         return self._database
 
-    def _open(self) -> "sqlite3.Connection":
+    def _open(self, patience: float) -> "sqlite3.Connection":
         import sqlite3
 
         with suppress(FileExistsError):
@@ -202,9 +215,7 @@ class SQLiteStore:
         if self.path.stat().st_size == 1:  # SQLite would take it for an empty file.
             raise StoreError(f"the file {self.path} {_PROBLEMS['SQLITE_NOTADB']}")
 
-        database = sqlite3.connect(
-            self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
+        database = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(database)
         except BaseException:
@@ -214,7 +225,7 @@ class SQLiteStore:
         return database
 
     def _prepare(self, database: "sqlite3.Connection") -> None:
-        """Make the tables in an empty file, and refuse to touch what is not ours."""
+        """Make the tables in an empty file, migrate an older one, and refuse to touch what is not ours."""
         with database:
             database.execute("BEGIN IMMEDIATE")
             owner = _number(database, "PRAGMA application_id")
@@ -222,8 +233,9 @@ class SQLiteStore:
             tables = _number(database, "SELECT count(*) FROM sqlite_master")
 
             if tables == owner == version == 0:
-                for statement in _SCHEMA:
-                    database.execute(statement)
+                _execute(database, _SCHEMA)
+            elif (owner, version) == (_APPLICATION_ID, 1):
+                _execute(database, _FROM_FORMAT_1)
             elif owner != _APPLICATION_ID:
                 raise StoreError(f"the file {self.path} belongs to another program: give another path")
             elif version != _FORMAT:
@@ -241,6 +253,11 @@ def _can_be_a_name(path: StrPath) -> bool:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:  # Half an emoji, in a contact's name for example.
         return False
+
+
+def _execute(database: "sqlite3.Connection", statements: Iterable[str]) -> None:
+    for statement in statements:
+        database.execute(statement)
 
 
 def _number(database: "sqlite3.Connection", question: str) -> int:
@@ -261,9 +278,12 @@ def _blob(id_: str) -> bytes:
     return id_.encode("utf-8", "surrogatepass")
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception) -> tuple[str, bool]:
+    """Return what is wrong with the file, and whether waiting may help."""
     name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
     if isinstance(error, ValueError):
         name = "SQLITE_CORRUPT"
+    if isinstance(error, OSError) and error.errno in _FULL:
+        name = "SQLITE_FULL"
 
-    return _PROBLEMS.get(name, f"failed: {error}")
+    return _PROBLEMS.get(name, f"failed: {error}"), name in _RETRYABLE
