@@ -18,7 +18,8 @@ from greenapi_async._api.instance import Instance
 from greenapi_async._api.token import Secret, is_token
 from greenapi_async._http.exchange import Http
 from greenapi_async._polling.backoff import delay
-from greenapi_async._polling.ladder import Ladder, Start
+from greenapi_async._polling.ladder import Ladder
+from greenapi_async._polling.origin import Start
 from greenapi_async.errors import ConfigurationError, GreenApiError, sealed
 from greenapi_async.events import Event
 from greenapi_async.models import Status

@@ -13,15 +13,15 @@ class Health:
     """How a poller fares; a snapshot.
 
     Attributes:
-        state: `"starting"` until the first answer, then `"ok"`, `"degraded"` while questions fail, and `"stopped"`
+        state: `"starting"` until the first response, then `"ok"`, `"degraded"` while polls fail, and `"stopped"`
             after the poller gave up or its `async with` block ended.
-        last_success_at: when the last answer came, by the local clock (aware, UTC).
-        lag: seconds of the server's time not yet covered, or None before the first complete answer.
-        consecutive_failures: failed questions since the last answer.
+        last_success_at: when the last response came, by the local clock (aware, UTC).
+        lag: seconds of the server's time not yet covered, or None before the first complete response.
+        consecutive_failures: failed polls since the last response.
         last_error: the latest failure, kept after recovery.
-        polls: answers so far.
+        polls: responses so far.
         delivered: statuses recorded as handled so far.
-        gaps: times whose statuses may have expired unseen.
+        gaps: times whose statuses may have expired unseen, the latest 16.
     """
 
     state: Literal["starting", "ok", "degraded", "stopped"] = "starting"
@@ -36,7 +36,7 @@ class Health:
 
 @attrs.frozen
 class Polled:
-    """An answer came: how many minutes were asked for, statuses received and new, and the seconds it took."""
+    """A response came: how many minutes were requested, statuses received and new, and the seconds it took."""
 
     minutes: int
     received: int
@@ -46,7 +46,7 @@ class Polled:
 
 @attrs.frozen
 class PollFailed:
-    """A question failed and is asked again in `retry_in` seconds (None: the poller gives up)."""
+    """A poll failed and is retried in `retry_in` seconds (None: the poller gives up)."""
 
     error: GreenApiError
     retry_in: float | None
@@ -55,14 +55,14 @@ class PollFailed:
 
 @attrs.frozen
 class Recovered:
-    """An answer came again, `after` seconds of failures."""
+    """A response came again, `after` seconds of failures."""
 
     after: float
 
 
 @attrs.frozen
 class GapDetected:
-    """Polling paused for longer than the API keeps statuses; both ends are aware UTC datetimes."""
+    """The API no longer gives statuses of a time that was not seen; both ends are aware UTC datetimes."""
 
     lost_from: datetime
     lost_to: datetime

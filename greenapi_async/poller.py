@@ -1,4 +1,4 @@
-"""The one loop: asks again on an interval and yields what is new, recording it when it was handled."""
+"""The one loop: polls on an interval and yields what is new, recording it when it was handled."""
 
 import math
 import random
@@ -12,10 +12,11 @@ import anyio
 import attrs
 
 from greenapi_async._api.instance import Instance
-from greenapi_async._polling import ladder as _window
 from greenapi_async._polling.backoff import Backoff
+from greenapi_async._polling.clocks import Clocks
 from greenapi_async._polling.journal import Journal
-from greenapi_async._polling.tick import Questioner, Tick
+from greenapi_async._polling.ladder import Ladder
+from greenapi_async._polling.tick import Tick, Ticker
 from greenapi_async.errors import GreenApiError, StoreError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
@@ -29,11 +30,11 @@ _T = TypeVar("_T")
 
 @attrs.frozen(kw_only=True, eq=False)
 class Batch:
-    """The new statuses of one question, oldest first; nothing of it is recorded before `commit`.
+    """The new statuses of one poll, oldest first; nothing of it is recorded before `commit`.
 
     Attributes:
         statuses: may be empty.
-        checkpoint: how far polling got once they are handled, or None where the answer does not tell.
+        checkpoint: how far polling got once they are handled, or None where the response does not tell.
     """
 
     statuses: Sequence[Status]
@@ -68,7 +69,7 @@ class StatusPoller:
         instance: Instance,
         *,
         store: Store,
-        ladder: _window.Ladder,
+        ladder: Ladder,
         delivery: Delivery,
         on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
@@ -78,10 +79,11 @@ class StatusPoller:
         self._store = store
         self._interval = ladder.interval
         self._delivery = delivery
-        self._clock = clock
-        self._journal = Journal(self._scope, clock, on_event)
+        self._deepest = ladder.deepest
+        self._clocks = Clocks(clock)
+        self._journal = Journal(self._scope, self._clocks, on_event)
         self._backoff = Backoff(interval=ladder.interval)
-        self._questioner = Questioner(instance, ladder=ladder, clock=clock, journal=self._journal)
+        self._ticker = Ticker(instance, ladder=ladder, clocks=self._clocks, journal=self._journal)
 
         self._busy = False
         self._ended = False
@@ -94,7 +96,7 @@ class StatusPoller:
     @property
     def health(self) -> Health:
         """How the poller fares now."""
-        return attrs.evolve(self._journal.health, lag=self._questioner.lag(self._covered_until))
+        return attrs.evolve(self._journal.health, lag=self._ticker.lag(self._covered_until))
 
     def __aiter__(self) -> Self:
         """Begin a loop: what an earlier one left unhandled comes again."""
@@ -113,22 +115,26 @@ class StatusPoller:
         return StatusBatches(self._put_back, self._next_batch)
 
     async def poll_once(self) -> Batch:
-        """Ask once, without waiting, for a scheduler that owns the loop. State lives in the store alone.
+        """Poll once, without waiting, for a scheduler that owns the loop. State lives in the store alone.
 
-        Nothing is recorded before `Batch.commit`, whatever the poller's delivery.
+        Nothing is recorded before `Batch.commit`, whatever the poller's delivery. What a loop over this poller left
+        unhandled comes again.
 
         Raises:
-            GreenApiError: whatever went wrong; when to ask again is the scheduler's to decide.
+            GreenApiError: whatever went wrong; when to poll again is the scheduler's to decide.
         """
         with self._alone():
-            await self._record_yielded()
-            self._queue.clear()  # What was not yielded is not recorded, and comes with this answer.
             try:
-                return await self._poll()
+                batch = await self._poll()
             except GreenApiError as error:
                 self._journal.failed(error)
                 self._journal.waits(None)
                 raise
+
+            # What a loop left unhandled is not recorded, so it came with this response.
+            self._queue.clear()
+            self._yielded = ()
+            return batch
 
     async def commit(self) -> None:
         """Record what was last yielded as handled, now: before a `break`, for instance.
@@ -214,7 +220,7 @@ class StatusPoller:
         self._journal.delivered(len(statuses))
 
     async def _record(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
-        now = max(self._questioner.server_now(), self._clock())
+        now = max(self._ticker.server_now(), self._clocks.wall())
         with anyio.CancelScope(shield=True):
             await self._store.record(self._scope, [status.key for status in statuses], checkpoint, now)
 
@@ -233,12 +239,12 @@ class StatusPoller:
 
     async def _fill_queue(self) -> None:
         while not self._queue:
-            await anyio.sleep_until(self._next_at)
-            began = anyio.current_time()
+            await anyio.sleep(max(0.0, self._next_at - self._clocks.monotonic()))
+            began = self._clocks.monotonic()
             try:
                 batch = await self._poll()
             except GreenApiError as error:
-                self._next_at = anyio.current_time() + self._wait_after(error)
+                self._next_at = self._clocks.monotonic() + self._wait_after(error)
             else:
                 self._next_at = began + self._interval
                 self._queue.extend(batch.statuses)
@@ -248,7 +254,7 @@ class StatusPoller:
         """Return the seconds until the next try, or raise the error where there is none."""
         self._journal.failed(error)
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing.
-        seconds = self._backoff.fail(error, now=anyio.current_time(), jitter=jitter)
+        seconds = self._backoff.fail(error, now=self._clocks.monotonic(), jitter=jitter)
         if seconds is None:
             raise error
 
@@ -258,27 +264,28 @@ class StatusPoller:
     async def _poll(self) -> Batch:
         self._instance.check_open()
         kept = await self._store.load(self._scope)
-        tick = await self._questioner.tick(kept)
+        tick = await self._ticker.tick(kept)
         # Another process may have begun meanwhile, and what it does not know yet is new.
-        begins = kept is None and await self._store.load(self._scope) is None
-        new = await self._unseen(tick)
-        polled = Polled(tick.plan.minutes, len(tick.keys), len(new), tick.answer.duration)
+        if kept is None and (other := await self._store.load(self._scope)) is not None:
+            tick = tick.beside(other)
 
-        if begins:
-            new = await self._begin(new, tick)
-
+        unseen = await self._unseen(tick)
+        new = [status for status in unseen if tick.is_new(status)]
+        await self._record_past(unseen, tick)
         if not new and tick.checkpoint not in {None, kept}:
             await self._record((), tick.checkpoint)
 
-        if tick.plan.rung == _window.DEEPEST:
-            await self._store.forget(self._scope, min(self._questioner.server_now(), self._clock()) - _KEPT)
+        if tick.plan.rung == self._deepest:
+            await self._store.forget(self._scope, min(self._ticker.server_now(), self._clocks.wall()) - _KEPT)
 
         self._backoff.succeed()  # Not before: a response that cannot be recorded is no success.
-        self._journal.polled(polled)
-        if tick.gap is not None:
-            self._journal.gap(*tick.gap)
-
+        self._tell(tick, len(unseen))
         return Batch(statuses=new, checkpoint=tick.checkpoint, deliver=self._deliver)
+
+    def _tell(self, tick: Tick, unseen: int) -> None:
+        self._journal.polled(Polled(tick.plan.minutes, len(tick.keys), unseen, tick.response.duration))
+        if tick.outcome is not None and tick.outcome.gap is not None:
+            self._journal.gap(*tick.outcome.gap)
 
     async def _unseen(self, tick: Tick) -> list[Status]:
         by_key: dict[str, Status] = {}
@@ -287,17 +294,12 @@ class StatusPoller:
 
         return list(by_key.values())
 
-    async def _begin(self, new: list[Status], tick: Tick) -> list[Status]:
-        """Record what a first run does not yield, and where it began; return what it yields."""
-        ladder = tick.ladder
-        wanted: list[Status] = []
-        others: list[Status] = []
-        for status in new:
-            (wanted if ladder.wants(status.timestamp, tick.reading) else others).append(status)
-
-        first = Checkpoint(marks=ladder.first(tick.reading), catching_up=True)
-        await self._record(others, first if tick.checkpoint else None)
-        return wanted
+    async def _record_past(self, unseen: Sequence[Status], tick: Tick) -> None:
+        """Record what was posted before the poller began, and where it begins."""
+        past = [status for status in unseen if not tick.is_new(status)]
+        unfinished = None if tick.outcome is None else tick.outcome.unfinished
+        if past or unfinished is not None:
+            await self._record(past, unfinished)
 
 
 class StatusBatches:

@@ -136,8 +136,8 @@ async def test_at_most_once_keeps_what_could_not_be_recorded():
     assert await take(poller, 2) == ["a", "b"]
 
 
-async def test_poll_once_takes_over_what_a_loop_left():
-    """Nothing comes twice where both ways of asking are mixed."""
+async def test_poll_once_begins_with_what_a_loop_left_unhandled():
+    """Nobody said that it was handled, so it comes with the response; and once that is committed, never again."""
     poller = poller_of(FakeInstance(answer("a", "b", "c")), interval=0.01)
 
     first = await anext(poller)
@@ -147,7 +147,7 @@ async def test_poll_once_takes_over_what_a_loop_left():
         await anext(poller)
 
     assert first.id_message == "a"
-    assert [status.id_message for status in batch.statuses] == ["b", "c"]
+    assert [status.id_message for status in batch.statuses] == ["a", "b", "c"]
     assert scope.cancelled_caught
 
 

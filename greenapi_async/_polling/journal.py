@@ -5,14 +5,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 import attrs
 
+from greenapi_async._polling.clocks import Clocks
 from greenapi_async.errors import GreenApiError, RetentionGapError
 from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed, Recovered
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
+_MOST_GAPS = 16
 _log = logging.getLogger("greenapi_async")
 
 
@@ -21,32 +22,33 @@ class Journal:
     """Writes down what happens to the poller of one instance."""
 
     scope: str
-    clock: Callable[[], float]
+    clocks: Clocks
     on_event: Callable[[Event], None] | None
     health: Health = attrs.field(factory=Health)
     _announced: bool = False
     _failing_since: float = 0.0
     _warns_at: float = 0.0
+    _told_gap_from: float | None = None
 
-    def asking(self, minutes: int, *, resumed: bool) -> None:
-        """Log the first question."""
+    def requests(self, minutes: int, *, resumed: bool) -> None:
+        """Log the first request."""
         if not self._announced:
             origin = "its checkpoint" if resumed else "the beginning"
             _log.info("polling instance %s from %s: looking back %d minutes", self.scope, origin, minutes)
             self._announced = True
 
     def polled(self, event: Polled) -> None:
-        """Take note of an answer."""
+        """Take note of a response."""
         failed_before = self.health.consecutive_failures > 0
         self._change(
             state="ok",
-            last_success_at=datetime.fromtimestamp(self.clock(), UTC),
+            last_success_at=datetime.fromtimestamp(self.clocks.wall(), UTC),
             consecutive_failures=0,
             polls=self.health.polls + 1,
         )
 
         if failed_before:
-            after = anyio.current_time() - self._failing_since
+            after = self.clocks.monotonic() - self._failing_since
             _log.info("polling instance %s works again after %.0f s", self.scope, after)
             self._tell(Recovered(after=after))
 
@@ -55,7 +57,7 @@ class Journal:
     def failed(self, error: GreenApiError) -> None:
         """Take note of a failure."""
         if self.health.consecutive_failures == 0:
-            self._failing_since = self._warns_at = anyio.current_time()
+            self._failing_since = self._warns_at = self.clocks.monotonic()
 
         self._change(
             state="degraded" if self.health.polls else "starting",
@@ -75,16 +77,29 @@ class Journal:
         self._tell(PollFailed(error, seconds, consecutive))
 
     def gap(self, lost_from: float, lost_to: float) -> None:
-        """Take note of a time whose statuses may be lost."""
+        """Take note of a time whose statuses may be lost, once: until they are recorded, each response shows it."""
+        if lost_from == self._told_gap_from:
+            return
+
+        self._told_gap_from = lost_from
         gap = RetentionGapError(datetime.fromtimestamp(lost_from, UTC), datetime.fromtimestamp(lost_to, UTC))
         _log.error("polling instance %s: %s", self.scope, gap)
-        self._change(gaps=(*self.health.gaps, gap))
+        self._change(gaps=(*self.health.gaps, gap)[-_MOST_GAPS:])
         self._tell(GapDetected(gap.lost_from, gap.lost_to))
 
     def future_checkpoint(self) -> None:
         """Log that the checkpoint cannot be true."""
         _log.warning(
-            "the checkpoint of instance %s lies in the future: asking for all that the API keeps", self.scope
+            "the checkpoint of instance %s lies in the future: beginning anew, with all that the API keeps",
+            self.scope,
+        )
+
+    def date_contradicts(self) -> None:
+        """Log that the responses' `Date` cannot be true."""
+        _log.warning(
+            "the Date of the responses for instance %s contradicts both clocks of this machine: it counts as absent "
+            "until it agrees again",
+            self.scope,
         )
 
     def delivered(self, count: int) -> None:
@@ -105,7 +120,7 @@ class Journal:
 
     def _warn(self, error: GreenApiError) -> None:
         """Warn when failures begin, after an hour of them, and then daily."""
-        now = anyio.current_time()
+        now = self.clocks.monotonic()
         if now < self._warns_at:
             return
 

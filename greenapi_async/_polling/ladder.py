@@ -1,186 +1,128 @@
-"""The ladder: which minutes to ask for, whether the answer reached back far enough, and the marks then.
+"""The ladder: which window to request next, and how far polling got when it came. Pure: no await, no clock.
 
-A mark is a server time: everything that had shown up by then, and was late by the rung's span at most, is
-recorded. Lower marks are always true; only a complete answer raises them. Pure: no await, no clock.
+The API returns the statuses of the last `minutes`. A status may show up late: posted while the account's phone was
+offline, it appears hours later with the timestamp of then. To request a day each time would find everything, at 45
+times the traffic. So windows of four widths take turns, the rungs of a ladder:
+
+    rung   looks back (span)   every
+    0      10 min              poll, which is a tick
+    1      50 min              10 min
+    2      250 min             50 min
+    3      25 h                250 min
+
+Each rung has its turn as often as the rung before it is long. So **what shows up late waits, at most, as long as it
+was late already**: what came too late for one rung is still within the next.
+
+Each rung has a **mark**, a time by the server's clock. It says: what had shown up by then, and was late by the rung's
+span at most, is recorded. From that all else follows:
+
+- A window reaches from the server's now back to `mark - span`. In an ordinary tick that is the span and a minute; after
+  three days down it is three days and 25 hours, by itself, for marks are kept in the store.
+- The time of a response is judged when it has come (`servertime`). Was the window too narrow for it, because the machine
+  slept, say, a wider one is requested in the same tick.
+- Marks move when a complete response is recorded: those of its rung, and of the quicker ones, which it covers. They
+  move to the earliest time at which the server can have looked it up, and never back. No status' timestamp moves one, for
+  the API's are sometimes wrong, and neither does time that only passed.
+- What tells nothing certain moves no mark: `null`, an old response from a cache, a clock that is not believed. Its
+  statuses are delivered all the same, and the next window covers that time again.
+
+Whatever comes twice is found in the store, which keeps ids for longer than the API keeps statuses. So a window may
+always be too wide, and must never be too narrow: every doubt is decided for the wider one.
+
+Three things stand beside the ladder: where a tick starts from (`origin`), what is believed of the server's clock
+(`servertime`), and how wide a window the API takes (`width`). Where that, or the 30 days that the API keeps, does not
+reach back to the last complete response, what lies between is told as a gap.
 """
 
 import math
-from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-RETENTION = timedelta(days=30).total_seconds()
-MOST_MINUTES = 43_200
+from greenapi_async._polling.servertime import Reading
 
-_SLACK_UNDATED = 300.0  # How far the wall clock may be from the server's where an answer has no Date.
+if TYPE_CHECKING:
+    from greenapi_async._polling.origin import Start
+
+MOST_MINUTES: Final = 43_200
+RETENTION: Final = timedelta(minutes=MOST_MINUTES).total_seconds()
+SPANS: Final = (10 * 60.0, 50 * 60.0, 250 * 60.0, 25 * 3600.0)
+
 _ROUNDING = 60.0  # What the API may do with a minute is not documented.
 _JITTER = 1.0
-_FIRST_EXTRA = 600.0  # Beyond what later questions overshoot by, so that none brings an old status as new.
 
 Marks: TypeAlias = tuple[float, ...]
-Verdict: TypeAlias = Literal["fits", "too narrow", "too wide", "backwards"]
-Start: TypeAlias = timedelta | datetime | Literal["now"] | None
-"""How far back a first run yields: the deepest rung, a time, or nothing of the past."""
-
-
-# Each rung looks back a span, as often as the span before it is long: so nothing waits longer than it was late.
-SPANS = (10 * 60.0, 50 * 60.0, 250 * 60.0, 25 * 3600.0)
-_EVERY = (0.0, *SPANS[:-1])
-DEEPEST = len(SPANS) - 1
-
-
-@attrs.frozen(kw_only=True)
-class Reading:
-    """The server's time when it looked up an answer: no earlier than this, no later than that."""
-
-    earliest: float
-    latest: float
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A question: the rung it is for, and the minutes it asks for."""
+    """A request: the rung it is for, and the minutes of its window."""
 
     rung: int
     minutes: int
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Anchor:
-    """One moment read on three clocks: the server's, the monotonic one and the wall's."""
-
-    server: float
-    monotonic: float
-    wall: float
-
-    def server_now(self, monotonic: float, wall: float) -> float:
-        """Return the server's time now.
-
-        The monotonic clock stands while a laptop sleeps, and the wall clock can be set back: the one that
-        saw more time pass is right, and a question that is too wide by it is noticed.
-        """
-        return self.server + max(monotonic - self.monotonic, wall - self.wall)
-
-
-def read(*, date: float | None, duration: float, wall: float) -> Reading:
-    """Return the bounds of the server's time, from the answer's `Date` or else from the wall clock."""
-    stamp, slack = (wall, _SLACK_UNDATED) if date is None else (date, 0.0)
-    uncertain = slack + duration + 1.0  # Date counts whole seconds.
-    return Reading(earliest=stamp - uncertain, latest=stamp + uncertain)
-
-
-@attrs.frozen(kw_only=True, eq=False)
 class Ladder:
-    """Plans the questions of one poller.
+    """Plans the requests of one poller.
 
     Attributes:
-        interval: seconds between two questions.
-        start: where a first run begins to yield; a relative one counts from its first attempt.
-        waited: seconds since that attempt: what shows up before the first answer is new, too.
+        interval: seconds between two ticks.
+        start: where a first run begins to yield.
+        spans: how many seconds each rung looks back, the quickest first.
         limit: minutes that the API takes.
     """
 
     interval: float
-    start: Start = None
-    waited: float = 0.0
+    start: "Start" = None
+    spans: tuple[float, ...] = SPANS
     limit: int = MOST_MINUTES
 
-    def ask(self, marks: Marks | None, now: float, *, deepest: bool = False) -> Plan:
-        """Return the next question, `now` being the latest that the server's clock can show."""
-        rung = DEEPEST if deepest or marks is None else self._due(marks, now)
-        return Plan(rung=rung, minutes=self._minutes(rung, marks, now))
+    @property
+    def deepest(self) -> int:
+        """The number of the deepest rung."""
+        return len(self.spans) - 1
 
-    def judge(self, plan: Plan, marks: Marks | None, reading: Reading) -> Verdict:
-        """Tell by the answer's own time whether the question was right.
+    def plan(self, marks: Marks, now: float, *, deepest: bool = False) -> Plan:
+        """Return the next request, `now` being the latest that the server's clock can show."""
+        rung = self.deepest if deepest else self._due(marks, now)
+        needed = self._needed(rung, marks, now) + _JITTER
+        return Plan(rung=rung, minutes=min(self.limit, max(1, math.ceil(needed / 60))))
 
-        Too wide a question may bring statuses that are older than the first run. A `Date` before the marks is a
-        clock that went backwards, and tells nothing.
-        """
-        if marks is not None and reading.latest < marks[0]:
-            return "backwards"
+    def is_wide_enough(self, plan: Plan, marks: Marks, reading: Reading) -> bool:
+        """Return whether the window reached back far enough, by the response's own time."""
+        return plan.minutes >= min(self.limit, self._needed(plan.rung, marks, reading.latest) / 60)
 
-        if not self._is_enough(plan, marks, reading):
-            return "too narrow"
-
-        spare = plan.minutes - self._minutes(plan.rung, marks, reading.latest)
-        return "too wide" if spare > _FIRST_EXTRA / 60 else "fits"
-
-    def record(self, plan: Plan, marks: Marks | None, reading: Reading) -> Marks:
-        """Return the marks after a complete answer, all of which is recorded; none ever moves back."""
-        if marks is None:
-            return (reading.earliest,) * len(SPANS)
-
+    def record(self, plan: Plan, marks: Marks, reading: Reading) -> Marks:
+        """Return the marks after a complete response, all of which is recorded; none ever moves back."""
         return tuple(
             max(mark, reading.earliest) if rung <= plan.rung else mark for rung, mark in enumerate(marks)
         )
 
-    def first(self, reading: Reading) -> Marks:
-        """Return the marks of a first answer that is not recorded yet, so that a restart asks for it again."""
-        return (min(reading.earliest, self._oldest(reading.latest) + SPANS[DEEPEST]),) * len(SPANS)
-
-    def wants(self, timestamp: int, reading: Reading) -> bool:
-        """Tell whether a first run yields a status or only records it; 0 is a time that was not told."""
-        if self.start is None or not timestamp:
-            return self.start != "now"
-
-        if self.start == "now":
-            return self.waited > 0 and timestamp >= reading.earliest - self.waited
-
-        return timestamp >= self._moment(self.start, reading.latest)
-
-    def gap(self, marks: Marks | None, reading: Reading) -> tuple[float, float] | None:
+    def gap(self, marks: Marks, reading: Reading) -> tuple[float, float] | None:
         """Return from when to when statuses may have expired unseen, or None.
 
         That a span reaches less far back than it should is no gap: what is not late was seen.
         """
         reach = self.limit * 60.0
-        if marks is None or reading.earliest - marks[0] <= reach:
+        if reading.earliest - marks[0] <= reach:
             return None
 
         return marks[0], reading.latest - reach
 
-    def _is_enough(self, plan: Plan, marks: Marks | None, reading: Reading) -> bool:
-        needed = reading.latest - self._reach(plan.rung, marks, reading.latest) + _ROUNDING
-        return plan.minutes >= min(self.limit, needed / 60)
+    def all_at(self, mark: float) -> Marks:
+        """Return marks that say the same of every rung."""
+        return (mark,) * len(self.spans)
+
+    def fitted(self, marks: Marks) -> Marks:
+        """Return marks for this ladder, where those that were kept are of one with other rungs."""
+        return marks if len(marks) == len(self.spans) else self.all_at(min(marks))
 
     def _due(self, marks: Marks, now: float) -> int:
         ahead = now + self.interval  # What is due before the next tick would be late by then.
-        due = (rung for rung, mark in enumerate(marks) if ahead - mark >= _EVERY[rung])
-        return max(due, default=0)
+        every = (0.0, *self.spans[:-1])
+        return max((rung for rung, mark in enumerate(marks) if ahead - mark >= every[rung]), default=0)
 
-    def _reach(self, rung: int, marks: Marks | None, now: float) -> float:
-        """Return the server time back to which everything must be seen."""
-        return self._oldest(now) - _FIRST_EXTRA if marks is None else marks[rung] - SPANS[rung]
-
-    def _minutes(self, rung: int, marks: Marks | None, now: float) -> int:
-        needed = now - self._reach(rung, marks, now) + _ROUNDING + _JITTER
-        return min(self.limit, max(1, math.ceil(needed / 60)))
-
-    def _oldest(self, now: float) -> float:
-        oldest = now - self.waited - SPANS[DEEPEST]
-        if isinstance(self.start, timedelta | datetime):
-            oldest = min(oldest, self._moment(self.start, now))
-
-        return max(oldest, now - RETENTION)
-
-    def _moment(self, start: timedelta | datetime, now: float) -> float:
-        if isinstance(start, datetime):
-            return start.timestamp()
-
-        return now - self.waited - start.total_seconds()
-
-
-def fitted(marks: Marks) -> Marks:
-    """Return marks for this ladder, where those that were kept are of one with other rungs."""
-    return marks if len(marks) == len(SPANS) else (min(marks),) * len(SPANS)
-
-
-def from_the_future(marks: Marks | None, reading: Reading) -> bool:
-    """Tell whether marks that were kept lie so far ahead that no clock's slack explains it."""
-    return marks is not None and reading.latest + _SLACK_UNDATED < marks[0]
-
-
-def unknown(reading: Reading) -> Marks:
-    """Return the marks of one who knows nothing but that the API keeps 30 days."""
-    return (reading.latest - RETENTION,) * len(SPANS)
+    def _needed(self, rung: int, marks: Marks, now: float) -> float:
+        return now - (marks[rung] - self.spans[rung]) + _ROUNDING

@@ -5,7 +5,6 @@ from typing import Final
 
 import attrs
 
-from greenapi_async._polling.ladder import MOST_MINUTES
 from greenapi_async.errors import BadRequestError, GreenApiError
 
 _STEPS: Final = (20_160, 10_080, 4_320, 3_240, 1_440)
@@ -18,12 +17,8 @@ class Width:
     A 400 may mean that the window is too wide, if none so wide was answered before. Then narrower ones are requested,
     and what they bring is delivered. That a limit is behind it is learned only when the wide window is refused again
     after a narrower one was answered: a hiccup must not cost days.
-
-    Attributes:
-        limit: minutes that the API takes, as far as is known.
     """
 
-    limit: int = MOST_MINUTES
     _widest: int = 0
 
     def answered(self, minutes: int) -> None:

@@ -249,7 +249,7 @@ def test_another_event_loop_has_another_clock(deeper):
     )
 
     assert len(first) == 10
-    assert len(second) >= 10
+    assert len(second) >= 9
     assert second[0] <= MINUTE
     assert max(lags) < 2 * MINUTE
 

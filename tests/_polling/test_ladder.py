@@ -10,8 +10,10 @@ from world import DAY, EPOCH, HOUR, MINUTE, Arrival, FakePage, History, Spell, W
 
 from greenapi_async import MemoryStore
 from greenapi_async._polling import ladder as _window
-from greenapi_async._polling.ladder import DEEPEST, Anchor, Ladder, Plan, Reading
-from greenapi_async._polling.tick import Questioner
+from greenapi_async._polling.ladder import Ladder, Plan
+from greenapi_async._polling.origin import FirstRun, Outcome
+from greenapi_async._polling.servertime import Reading, ServerTime
+from greenapi_async._polling.tick import Ticker
 from greenapi_async.poller import StatusPoller
 from greenapi_async.stores import Checkpoint
 
@@ -61,6 +63,9 @@ NAMED = {
         arrivals=(*(Arrival(at=n * HOUR, late=-20 * HOUR) for n in range(8)), *FEW),
         outages=(Spell(at=9 * HOUR, for_=3 * HOUR),),
     ),
+    "dated minutes in the future": History(
+        arrivals=(*(Arrival(at=n * 500.0, late=-200) for n in range(200)), *FEW),
+    ),
     "a server that ignores minutes": History(arrivals=FEW, ignores_minutes=True, interval=30.0 * MINUTE),
     "a server that says nothing for a day": History(
         arrivals=FEW, odd=dict.fromkeys(range(10, 100), "null"), interval=20.0 * MINUTE, length=3.0 * DAY
@@ -79,6 +84,14 @@ NAMED = {
     "a server that is a day behind now and then, or has no clock": History(
         arrivals=FEW,
         odd=dict.fromkeys(range(30, 400, 7), "backwards") | dict.fromkeys(range(33, 400, 7), "undated"),
+    ),
+    "a restart on a clock that is minutes behind": History(
+        arrivals=AS_LATE_AS_CAN_BE,
+        rounding="narrow",
+        interval=250.0,
+        wall_steps=(Spell(at=0.0, for_=-290.0),),
+        pauses={2: 10.0 * MINUTE},
+        crashes=frozenset({2}),
     ),
     "a slow consumer": History(arrivals=FEW, pauses={3: 5.0 * HOUR, 50: 20.0 * MINUTE, 51: 3.0 * HOUR}),
 }
@@ -110,11 +123,16 @@ def histories(draw):
     )
 
 
-def test_first_question_reaches_beyond_the_deepest_rung():
-    """No later question may bring what the first one left out, so the first overshoots."""
-    plan = Ladder(interval=60.0).ask(None, EPOCH)
+def first_plan(start=None):
+    """Return the first request of all."""
+    ladder = Ladder(interval=60.0, start=start)
+    first = FirstRun(start=start, span=ladder.spans[-1])
+    return ladder.plan(first.marks(ladder, EPOCH), EPOCH, deepest=first.is_deepest)
 
-    assert plan == Plan(rung=DEEPEST, minutes=25 * 60 + 12)
+
+def test_first_window_reaches_beyond_the_deepest_rung():
+    """No later window may bring what the first one left out, so the first overshoots."""
+    assert first_plan() == Plan(rung=3, minutes=25 * 60 + 12)
 
 
 @pytest.mark.parametrize(
@@ -127,40 +145,39 @@ def test_first_question_reaches_beyond_the_deepest_rung():
         ("now", 25),
     ],
 )
-def test_first_question_reaches_back_to_the_start(start, hours):
-    """`start` widens the first question and never narrows it."""
-    plan = Ladder(interval=60.0, start=start).ask(None, EPOCH)
-
-    assert plan == Plan(rung=DEEPEST, minutes=hours * 60 + 12)
+def test_first_window_reaches_back_to_the_start(start, hours):
+    """`start` widens the first window and never narrows it."""
+    assert first_plan(start) == Plan(rung=3, minutes=hours * 60 + 12)
 
 
 def test_three_days_down_means_three_days_and_a_deepest_rung():
-    """`minutes` counts from the last complete answer, not from the last question."""
+    """`minutes` counts from the last complete response, not from the last request."""
     mark = EPOCH - 3 * DAY
 
-    plan = Ladder(interval=60.0).ask((mark,) * 4, EPOCH)
+    plan = Ladder(interval=60.0).plan((mark,) * 4, EPOCH)
 
-    assert plan == Plan(rung=DEEPEST, minutes=(72 + 25) * 60 + 2)
+    assert plan == Plan(rung=3, minutes=(72 + 25) * 60 + 2)
 
 
-def test_no_question_asks_for_more_than_the_api_keeps():
+def test_no_window_is_wider_than_what_the_api_keeps():
     """43,200 minutes are all there is."""
-    plan = Ladder(interval=60.0).ask((0.0,) * 4, EPOCH)
+    plan = Ladder(interval=60.0).plan((0.0,) * 4, EPOCH)
 
     assert plan.minutes == 43_200
 
 
-def test_whole_retention_is_always_enough():
-    """Nobody can ask for more, so the widest question is never asked again."""
-    ladder = Ladder(interval=60.0)
+@pytest.mark.parametrize("limit", [1440, 43_200])
+def test_widest_window_is_always_enough(limit):
+    """There is no wider one, so it is never requested again."""
+    ladder = Ladder(interval=60.0, limit=limit)
 
     reading = Reading(earliest=EPOCH, latest=EPOCH)
 
-    assert ladder.judge(Plan(rung=DEEPEST, minutes=43_200), (0.0,) * 4, reading) == "fits"
+    assert ladder.is_wide_enough(Plan(rung=3, minutes=limit), (0.0,) * 4, reading)
 
 
-def test_answer_moves_its_own_rung_and_the_quicker_ones():
-    """A narrow answer says nothing of what the deeper rungs look for."""
+def test_response_moves_its_own_rung_and_the_quicker_ones():
+    """A narrow response says nothing of what the deeper rungs look for."""
     reading = Reading(earliest=100.0, latest=101.0)
 
     marks = Ladder(interval=60.0).record(Plan(rung=1, minutes=70), (50.0, 40.0, 30.0, 20.0), reading)
@@ -169,26 +186,25 @@ def test_answer_moves_its_own_rung_and_the_quicker_ones():
 
 
 @pytest.mark.parametrize(
-    ("latest", "minutes", "verdict"),
-    [
-        (1000.0, 12, "fits"),
-        (1000.0, 11, "too narrow"),
-        (1000.0, 22, "fits"),
-        (1000.0, 23, "too wide"),
-        (959.0, 1, "backwards"),
-    ],
+    ("latest", "minutes", "is_enough"),
+    [(1000.0, 12, True), (1000.0, 11, False), (1000.0, 2000, True), (1080.0, 13, True), (1081.0, 13, False)],
 )
-def test_question_is_judged_by_the_answers_own_time(latest, minutes, verdict):
-    """Whatever the clocks here showed when the question was asked."""
+def test_window_is_judged_by_the_responses_own_time(latest, minutes, is_enough):
+    """Whatever the clocks here showed when it was requested; too wide it never is."""
     reading = Reading(earliest=latest - 1, latest=latest)
 
-    assert Ladder(interval=60.0).judge(Plan(rung=0, minutes=minutes), (960.0,) * 4, reading) == verdict
+    assert (
+        Ladder(interval=60.0).is_wide_enough(Plan(rung=0, minutes=minutes), (960.0,) * 4, reading)
+        is is_enough
+    )
 
 
 def test_marks_of_another_ladder_are_fitted_to_this_one():
     """A version with other rungs left them: what the lowest says holds for every rung."""
-    assert _window.fitted((500.0, 400.0, 300.0)) == (300.0,) * 4
-    assert _window.fitted((4.0, 3.0, 2.0, 1.0)) == (4.0, 3.0, 2.0, 1.0)
+    ladder = Ladder(interval=60.0)
+
+    assert ladder.fitted((500.0, 400.0, 300.0)) == (300.0,) * 4
+    assert ladder.fitted((4.0, 3.0, 2.0, 1.0)) == (4.0, 3.0, 2.0, 1.0)
 
 
 def test_no_mark_ever_moves_back():
@@ -202,28 +218,6 @@ def test_no_mark_ever_moves_back():
     assert moved == (500.0, 450.0, 300.0, 200.0)
 
 
-def test_reading_allows_for_the_answers_duration_and_whole_seconds():
-    """The server looked it up somewhere between question and answer, and `Date` has no fractions."""
-    assert _window.read(date=1000.0, duration=5.0, wall=0.0) == Reading(earliest=994.0, latest=1006.0)
-
-
-def test_reading_without_a_date_allows_five_minutes_more():
-    """Without `Date` the wall clock serves, which may differ from the server's."""
-    assert _window.read(date=None, duration=5.0, wall=1000.0) == Reading(earliest=694.0, latest=1306.0)
-
-
-@pytest.mark.parametrize(
-    ("monotonic", "wall", "server_now"),
-    [(70.0, 1060.0, 560.0), (10.0, 1900.0, 1400.0), (70.0, 5.0, 560.0), (70.0, 1050.0, 560.0)],
-    ids=["both", "suspended", "set back", "wall behind"],
-)
-def test_anchor_believes_the_clock_that_saw_more_time_pass(monotonic, wall, server_now):
-    """One stands in a suspend, the other can be set back; too wide a question is harmless."""
-    anchor = Anchor(server=500.0, monotonic=10.0, wall=1000.0)
-
-    assert anchor.server_now(monotonic, wall) == server_now
-
-
 def test_gap_is_what_expired_between_the_mark_and_the_retention():
     """The API keeps 30 days; what came before that and after the last mark may never have been seen."""
     reading = Reading(earliest=EPOCH, latest=EPOCH)
@@ -232,7 +226,10 @@ def test_gap_is_what_expired_between_the_mark_and_the_retention():
 
     assert ladder.gap((EPOCH - 29 * DAY,) * 4, reading) is None
     assert ladder.gap((EPOCH - 33 * DAY,) * 4, reading) == (EPOCH - 33 * DAY, EPOCH - 30 * DAY)
-    assert ladder.gap(None, reading) is None
+    assert attrs.evolve(ladder, limit=1440).gap((EPOCH - 3 * DAY,) * 4, reading) == (
+        EPOCH - 3 * DAY,
+        EPOCH - DAY,
+    )
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -265,26 +262,26 @@ def test_any_of_many_histories(history):
 
 
 def _everything_in_eleven_minutes(monkeypatch):
-    monkeypatch.setattr(Ladder, "ask", lambda *_, **__: Plan(rung=0, minutes=11))
-    monkeypatch.setattr(Ladder, "judge", lambda *_: "fits")
+    monkeypatch.setattr(Ladder, "plan", lambda *_, **__: Plan(rung=0, minutes=11))
+    monkeypatch.setattr(Ladder, "is_wide_enough", lambda *_: True)
 
 
 def _no_verification(monkeypatch):
-    monkeypatch.setattr(Ladder, "judge", lambda *_: "fits")
+    monkeypatch.setattr(Ladder, "is_wide_enough", lambda *_: True)
 
 
 def _mark_from_timestamp(monkeypatch):
-    tick = Questioner.tick
+    tick = Ticker.tick
 
-    async def tick_by_timestamp(questioner, kept):
-        ticked = await tick(questioner, kept)
-        page = ticked.answer.page or FakePage([])
+    async def tick_by_timestamp(ticker, kept):
+        ticked = await tick(ticker, kept)
+        page = ticked.response.page or FakePage([])
         newest = max(
             (status.timestamp for status in page.everything), default=kept.marks[0] if kept else EPOCH
         )
-        return attrs.evolve(ticked, checkpoint=Checkpoint(marks=(newest,) * 4))
+        return attrs.evolve(ticked, outcome=Outcome(checkpoint=Checkpoint(marks=(newest,) * 4)))
 
-    monkeypatch.setattr(Questioner, "tick", tick_by_timestamp)
+    monkeypatch.setattr(Ticker, "tick", tick_by_timestamp)
 
 
 def _mark_before_recording(monkeypatch):
@@ -318,11 +315,10 @@ def _no_guard(monkeypatch):
 
 
 def _quick_rung_only(monkeypatch):
-    monkeypatch.setattr(_window, "SPANS", _window.SPANS[:1])
-    monkeypatch.setattr(_window, "DEEPEST", 0)
+    monkeypatch.setattr("world.Ladder", lambda **options: Ladder(spans=_window.SPANS[:1], **options))
 
 
-def _every_answer_moves_all_marks(monkeypatch):
+def _every_response_moves_all_marks(monkeypatch):
     monkeypatch.setattr(Ladder, "record", lambda _, __, ___, reading: (reading.earliest,) * 4)
 
 
@@ -346,31 +342,33 @@ def _cached_is_fresh(monkeypatch):
 
 
 def _deeper_rungs_when_they_are_overdue(monkeypatch):
-    ask = Ladder.ask
+    plan = Ladder.plan
 
-    def ask_late(ladder, marks, now, **more):
-        return ask(attrs.evolve(ladder, interval=0.0), marks, now, **more)
+    def plan_late(ladder, marks, now, **more):
+        return plan(attrs.evolve(ladder, interval=0.0), marks, now, **more)
 
-    monkeypatch.setattr(Ladder, "ask", ask_late)
+    monkeypatch.setattr(Ladder, "plan", plan_late)
 
 
 def _mark_from_the_wall_clock(monkeypatch):
-    read = _window.read
-    monkeypatch.setattr(
-        _window, "read", lambda *, date, duration, wall: read(date=wall, duration=duration, wall=wall)
-    )
+    hear = ServerTime.hear
+
+    def hear_the_wall(time, *, date, duration, at):
+        return attrs.evolve(hear(time, date=at.wall, duration=duration, at=at), is_believed=True)
+
+    monkeypatch.setattr(ServerTime, "hear", hear_the_wall)
 
 
 MUTANTS = {
     _everything_in_eleven_minutes: "nothing special",
-    _no_verification: "suspended while the clock was set back",
-    _mark_from_timestamp: "dated in the future",
+    _no_verification: "a restart on a clock that is minutes behind",
+    _mark_from_timestamp: "dated minutes in the future",
     _mark_before_recording: "a day's outage, and a crash in the middle of what came then",
     _lru_memory: "a server that ignores minutes",
     _memory_of_five_hours: "a server that ignores minutes",
     _no_guard: "a stream as late as can be",
     _quick_rung_only: "as late as the rungs are long",
-    _every_answer_moves_all_marks: "as late as the rungs are long",
+    _every_response_moves_all_marks: "as late as the rungs are long",
     _silence_is_an_answer: "a server that says nothing for a day",
     _cached_is_fresh: "an old answer from a cache for a day",
     _deeper_rungs_when_they_are_overdue: "a stream just later than the quick rung sees",

@@ -11,10 +11,9 @@ import attrs
 import trio
 from virtual_time import run_in_virtual_time
 
-from greenapi_async import MemoryStore, TextStatus, TransportError
+from greenapi_async import GapDetected, MemoryStore, TextStatus, TransportError
 from greenapi_async._api.instance import Answer
-from greenapi_async._polling import ladder as _window
-from greenapi_async._polling.ladder import Ladder
+from greenapi_async._polling.ladder import SPANS, Ladder
 from greenapi_async.poller import StatusPoller
 
 MINUTE = 60
@@ -97,6 +96,7 @@ class World:
         self.store = store
         self.seen = defaultdict(list)
         self.minutes = []
+        self.gaps = []
         self._handled = count(1)
         self._asked = count()
         self._items = [
@@ -160,7 +160,7 @@ class World:
             store=self.store,
             ladder=ladder,
             delivery="at-least-once",
-            on_event=None,
+            on_event=self._note,
             clock=self.wall,
         )
         async for status in poller:
@@ -169,6 +169,10 @@ class World:
             await trio.sleep(self.history.pauses.get(number, 0))
             if number in self.history.crashes:
                 return
+
+    def _note(self, event):
+        if isinstance(event, GapDetected):
+            self.gaps.append(event)
 
     def _cutoff(self, now, minutes):
         exact = now - minutes * MINUTE
@@ -194,7 +198,7 @@ def play(history, make_store=MemoryStore):
 
 def broken_promises(history, world):
     """Return every promise that the poller broke: nothing lost, nothing twice, nothing later than it was late."""
-    broken = []
+    broken = [f"told as lost: {gap}" for gap in world.gaps]
     crashes = len(history.crashes)
 
     for number, arrival in enumerate(history.arrivals):
@@ -204,7 +208,7 @@ def broken_promises(history, world):
         deadline = max(arrival.at, 0.0) + waits + busy
         if history.settled:
             # Trouble makes everything late; what it held up comes with the deepest rung's next question.
-            deadline = max(deadline, history.settled + _window.SPANS[-2] + history.interval + busy)
+            deadline = max(deadline, history.settled + SPANS[-2] + history.interval + busy)
 
         if not times and deadline < history.length:
             broken.append(f"lost: {arrival}")

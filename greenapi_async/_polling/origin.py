@@ -1,0 +1,160 @@
+"""Where a tick starts from: the beginning of a first run, or the checkpoint of the last response. Pure."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+import attrs
+
+from greenapi_async._polling.ladder import RETENTION, Ladder, Marks, Plan
+from greenapi_async._polling.servertime import SLACK, Heard, Reading
+from greenapi_async.stores import Checkpoint
+
+_EXTRA = 600.0  # Beyond what later windows overshoot by, so that none brings an old status as new.
+
+Start: TypeAlias = timedelta | datetime | Literal["now"] | None
+"""How far back a first run yields: the deepest rung, a time, or nothing of the past."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Response:
+    """What an origin needs to know of a complete response.
+
+    Attributes:
+        heard: what it tells of the server's time.
+        wall: the wall clock when it had come.
+        is_empty: whether there is no status in it.
+    """
+
+    heard: Heard
+    wall: float
+    is_empty: bool
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What follows from a complete response.
+
+    Attributes:
+        checkpoint: how far polling got once its statuses are recorded.
+        unfinished: what to record at once where polling begins, so that a restart looks back as far again.
+        gap: from when to when statuses may have expired unseen, or None.
+    """
+
+    checkpoint: Checkpoint
+    unfinished: Checkpoint | None = None
+    gap: tuple[float, float] | None = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class FirstRun:
+    """No checkpoint: polling begins.
+
+    What was posted before it is to begin is recorded and not yielded. So is, later, what was posted before the first
+    window, should a window reach back so far; and before the start, if there was nothing in the first response: an API
+    that was just authorized shows its past a little later.
+
+    Attributes:
+        start: from where on to yield; a relative one counts from the first attempt.
+        span: the seconds that the deepest rung looks back.
+        waited: seconds since the first attempt.
+        instead: the checkpoint that this is in place of, for it lies in the future and says nothing of what was seen;
+            all that the API keeps is recorded then.
+    """
+
+    start: Start
+    span: float
+    waited: float = 0.0
+    instead: Checkpoint | None = None
+
+    @property
+    def is_deepest(self) -> bool:
+        """Whether the deepest rung has its turn, due or not."""
+        return True
+
+    def marks(self, ladder: Ladder, now: float) -> Marks:
+        """Return marks that make the deepest rung look back as far as a first run has to."""
+        oldest = min(now - self.waited - self.span, self._moment(now))
+        if self.instead is not None:
+            oldest = 0.0
+
+        return ladder.all_at(max(oldest, now - RETENTION) - _EXTRA + self.span)
+
+    def since(self, _plan: Plan, heard: Heard) -> float:
+        """Return the server's time from which on a status is new, in whole seconds as timestamps are."""
+        return math.floor(self._moment(heard.now))
+
+    def wants(self, timestamp: int, since: float) -> bool:
+        """Return whether a status is yielded; 0 is a time that was not told."""
+        return timestamp >= since if timestamp else self.start != "now"
+
+    def outcome(self, ladder: Ladder, plan: Plan, response: Response) -> Outcome:
+        """Return what follows from a complete response."""
+        heard = response.heard
+        since, marks = self.since(plan, heard), self.marks(ladder, heard.reading.latest)
+        if response.is_empty:  # What shows up later must be of the past by both clocks: one may be wrong.
+            begins = min(since, math.floor(self._moment(response.wall)))
+        else:
+            begins = math.floor(min(since, marks[-1] - self.span))
+
+        marks = ladder.record(plan, marks, heard.reading)
+        kept = heard.reading.latest - RETENTION
+        unfinished = min(heard.reading.earliest, max(since, kept) + self.span)
+
+        return Outcome(
+            checkpoint=Checkpoint(marks=marks, begins=begins),
+            unfinished=Checkpoint(marks=ladder.all_at(unfinished), catching_up=True, begins=begins),
+            gap=None if self.instead is None else (kept, since),
+        )
+
+    def _moment(self, now: float) -> float:
+        match self.start:
+            case datetime():
+                return self.start.timestamp()
+            case timedelta():
+                return now - self.waited - self.start.total_seconds()
+            case "now":
+                return now - self.waited
+            case _:
+                return now - self.waited - self.span
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class GoingOn:
+    """Polling goes on from a checkpoint."""
+
+    kept: Checkpoint
+
+    @property
+    def is_deepest(self) -> bool:
+        """Whether the deepest rung has its turn, due or not."""
+        return self.kept.catching_up
+
+    def marks(self, ladder: Ladder, _now: float) -> Marks:
+        """Return the marks that were kept."""
+        return ladder.fitted(self.kept.marks)
+
+    def since(self, plan: Plan, heard: Heard) -> float | None:
+        """Return where the first run began, if the window reaches back to before that; else all in it is new."""
+        begins = self.kept.begins
+        return begins if begins is not None and heard.reading.latest - plan.minutes * 60 < begins else None
+
+    def wants(self, timestamp: int, since: float) -> bool:
+        """Return whether a status is yielded; 0 is a time that was not told."""
+        return not timestamp or timestamp >= since
+
+    def outcome(self, ladder: Ladder, plan: Plan, response: Response) -> Outcome:
+        """Return what follows from a complete response."""
+        heard = response.heard
+        marks = self.marks(ladder, heard.reading.latest)
+        moved = ladder.record(plan, marks, heard.reading)
+        return Outcome(
+            checkpoint=Checkpoint(marks=moved, begins=self.kept.begins), gap=ladder.gap(marks, heard.reading)
+        )
+
+    def is_impossible(self, reading: Reading) -> bool:
+        """Return whether the checkpoint lies so far in the future that no clock's slack explains it."""
+        return reading.latest + SLACK < self.kept.marks[0]
+
+
+Origin: TypeAlias = FirstRun | GoingOn
