@@ -235,11 +235,15 @@ class StatusPoller:
             except StoreError as error:
                 seconds = self._wait_after(error)
 
+            await self._sleep(seconds)
+
+    async def _sleep(self, seconds: float) -> None:
+        with self._instance.until_closed():
             await anyio.sleep(seconds)
 
     async def _fill_queue(self) -> None:
         while not self._queue:
-            await anyio.sleep(max(0.0, self._next_at - self._clocks.monotonic()))
+            await self._sleep(max(0.0, self._next_at - self._clocks.monotonic()))
             began = self._clocks.monotonic()
             try:
                 batch = await self._poll()

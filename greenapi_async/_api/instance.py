@@ -58,9 +58,9 @@ class Instance:
             ConfigurationError: an argument is wrong; the message names it.
         """
         watch_loggers()
-        self.id_instance = _checked_id(id_instance)
+        self.id_instance: str = _checked_id(id_instance)
         url = _checked_api_url(api_url)
-        self.api_url = str(url).rstrip("/")
+        self.api_url: str = str(url).rstrip("/")
         self._token = _checked_token(token)
         http.check(url)
         self._http = http

@@ -53,7 +53,7 @@ class Http:
 
         self._proxies = Proxies()
         self._owned = http_client is None
-        self.client = make_client(self._proxies) if http_client is None else http_client
+        self.client: httpx.AsyncClient = make_client(self._proxies) if http_client is None else http_client
         self._loops = PerLoop(_Running)
         self._closed = False
         self._timeout = timeout

@@ -111,7 +111,7 @@ class Origin:
 
     def __init__(self, slots: Slots) -> None:
         self.under_way = 0
-        self.hangs = False
+        self.hangs: bool = False
         self._slots = slots
 
     @property

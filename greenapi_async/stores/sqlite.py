@@ -72,9 +72,7 @@ class SQLiteStore:
             raise ConfigurationError("path must name a file: MemoryStore is the one that lives in memory")
 
         if not _can_be_a_name(path):
-            raise ConfigurationError(
-                f"path must be a name that a file can have, not {os.fspath(path)!a}"
-            )
+            raise ConfigurationError(f"path must be a name that a file can have, not {os.fspath(path)!a}")
 
         self.path: Final = Path(path).absolute()
         self._turn: RunVar[anyio.CapacityLimiter] | None = None

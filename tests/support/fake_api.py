@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from contextlib import nullcontext
 
 import anyio
 import httpx
@@ -94,6 +95,9 @@ class FakeInstance(_Script):
 
     def check_open(self):
         """Nobody closes it."""
+
+    def until_closed(self):
+        return nullcontext()
 
     async def page(self, minutes):
         self._remember(minutes)

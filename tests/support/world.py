@@ -5,6 +5,7 @@ It runs the real poller on trio's `MockClock`, so that days pass in a moment.
 
 import math
 from collections import defaultdict
+from contextlib import nullcontext
 from itertools import count
 
 import attrs
@@ -117,6 +118,9 @@ class World:
 
     def check_open(self):
         """Nobody closes it."""
+
+    def until_closed(self):
+        return nullcontext()
 
     async def page(self, minutes):
         """Answer as the server would."""
