@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import anyio
 import trio
@@ -31,6 +32,9 @@ class ScriptedApi:
 
     def check_open(self):
         """Nobody closes it."""
+
+    def until_closed(self):
+        return nullcontext()
 
     async def page(self, minutes):
         self.minutes.append(minutes)

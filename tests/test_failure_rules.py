@@ -137,7 +137,8 @@ async def test_poller_goes_on_or_gives_up(row, succeeded):
     """What may work on retry is retried for ever; a refusal ends it, later on when it has lasted five minutes."""
     ends = row.follows == "refused"
     times = 500 if ends else 5
-    api = FakeApi(*[reply()] * succeeded, *[row.answer] * times, reply(body=[item()]))
+    posted = item(timestamp=int(wall()))
+    api = FakeApi(*[reply()] * succeeded, *[row.answer] * times, reply(body=[posted]))
     began = trio.current_time()
 
     async with client(api, max_body=1000, clock=wall) as asking:

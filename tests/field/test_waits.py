@@ -81,10 +81,8 @@ async def test_closing_one_of_a_family_ends_its_own_waits_only(what, tmp_path):
         Simulator(max_rate=None) as api,
         client_of(api, timeout=30.0, max_rate=0.1 if what == "its turn" else None) as first,
     ):
-        one, other = (first.for_instance(api.id_instance + end, api.token) for end in "12")
-        api.id_instance += "1"
+        one, other = (first.for_instance(api.id_instance, api.token) for _ in range(2))
         wait = await _wait(what, api, one, tmp_path)
-        api.id_instance = api.id_instance[:-1] + "2"
         error = await ends_with_the_client(wait, one.aclose)
         api.faults.clear()
 
