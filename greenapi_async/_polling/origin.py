@@ -6,10 +6,12 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from greenapi_async._polling.clocks import Moment
 from greenapi_async._polling.ladder import RETENTION, Ladder, Marks, Plan
 from greenapi_async._polling.servertime import SLACK, Heard, Reading
 from greenapi_async.stores import Checkpoint
 
+_DAY = 86_400.0
 _EXTRA = 600.0  # Beyond what later windows overshoot by, so that none brings an old status as new.
 
 Start: TypeAlias = timedelta | datetime | Literal["now"] | None
@@ -107,6 +109,14 @@ class FirstRun:
             gap=None if self.instead is None else (kept, since),
         )
 
+    def after(self, began: Moment, at: Moment) -> "FirstRun":
+        """Return this first run as it is at a moment, its first attempt having been at another.
+
+        A wall clock that leaps by a day and more was set, as after a start without a battery.
+        """
+        monotonic, most = at.monotonic - began.monotonic, began.elapsed(at)
+        return attrs.evolve(self, waited=most if most - monotonic < _DAY else monotonic)
+
     def _moment(self, now: float) -> float:
         match self.start:
             case datetime():
@@ -155,6 +165,10 @@ class GoingOn:
     def is_impossible(self, reading: Reading) -> bool:
         """Return whether the checkpoint lies so far in the future that no clock's slack explains it."""
         return reading.latest + SLACK < self.kept.marks[0]
+
+    def anew(self, span: float) -> FirstRun:
+        """Return a first run in place of a checkpoint that is impossible."""
+        return FirstRun(start=None, span=span, instead=self.kept)
 
 
 Origin: TypeAlias = FirstRun | GoingOn

@@ -38,14 +38,14 @@ class Heard:
     Attributes:
         reading: when it was looked up.
         now: the server's time when it had come, at the earliest.
-        is_believed: whether marks may move by it.
-        needs_another: whether one more response may confirm what this one says.
+        is_believed: whether marks may move by it; if not, `reading` and `now` are what was believed before.
+        suspected: the latest that the `Date` means, if one more response, at once, confirms it.
     """
 
     reading: Reading
     now: float
     is_believed: bool = True
-    needs_another: bool = False
+    suspected: float | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -159,8 +159,9 @@ class ServerTime:
         if self.is_distrusted:
             return self._without(duration, told.at)
 
-        heard = _heard(told.earliest, told.earliest, duration)
-        return attrs.evolve(heard, is_believed=False, needs_another=not is_behind)
+        is_first = self._contradictions == 1 and not is_behind
+        suspected = _heard(told.earliest, told.earliest, duration).reading.latest if is_first else None
+        return attrs.evolve(self.undated(duration, told.at), is_believed=False, suspected=suspected)
 
     def _without(self, duration: float, at: Moment) -> Heard:
         self._goes_without = True

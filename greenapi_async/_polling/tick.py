@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -16,6 +17,7 @@ from greenapi_async.errors import BadRequestError, GreenApiError
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 
+Verdict: TypeAlias = Literal["complete", "incomplete", "too narrow", "suspicious", "impossible"]
 _MOST_REQUESTS = 3  # The second is wide enough, unless the clocks and the API disagree about everything.
 
 
@@ -64,16 +66,6 @@ class Tick:
         return attrs.evolve(self, origin=GoingOn(kept=other), since=None, outcome=outcome)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class _Received:
-    """A response, when it came, and whether no wider window is to be had."""
-
-    minutes: int
-    response: Answer
-    at: Moment
-    is_widest: bool = True
-
-
 class Ticker:
     """Requests one instance's windows, and keeps what it learned of the server's clock and of the width."""
 
@@ -89,36 +81,20 @@ class Ticker:
     async def tick(self, kept: Checkpoint | None) -> Tick:
         """Request what follows from the checkpoint; raises what `Instance.page` raises."""
         origin: Origin = self._first_run() if kept is None else GoingOn(kept=kept)
-        now, in_doubt = self.server_now(), False
+        now = self.server_now()
 
         for _ in range(_MOST_REQUESTS):
-            marks = origin.marks(self._ladder, now)
-            plan = self._ladder.plan(marks, now, deepest=origin.is_deepest)
-            self._journal.requests(plan.minutes, resumed=kept is not None)
-            received = await self._received(plan.minutes)
-            plan = attrs.evolve(plan, minutes=received.minutes)
-            heard = self._heard(received)
-            now = max(now, heard.reading.latest + received.response.duration)
-
-            if heard.needs_another and not in_doubt:
-                in_doubt = True
-                continue
-
-            is_certain = heard.is_believed and received.is_widest and not received.response.cached
-            if not is_certain:
+            received = await self._received(origin, now)
+            verdict = self._judge(origin, received)
+            if verdict in {"complete", "incomplete"}:
                 break
 
-            if isinstance(origin, GoingOn) and origin.is_impossible(heard.reading):
+            now = max(now, received.latest)
+            if verdict == "impossible" and isinstance(origin, GoingOn):
                 self._journal.future_checkpoint()
-                origin = FirstRun(start=None, span=self._ladder.spans[-1], instead=origin.kept)
-                continue
+                origin = origin.anew(self._ladder.spans[-1])
 
-            if self._ladder.is_wide_enough(
-                plan, origin.marks(self._ladder, heard.reading.latest), heard.reading
-            ):
-                return self._ticked(origin, plan, received, heard, is_complete=True)
-
-        return self._ticked(origin, plan, received, heard, is_complete=False)
+        return self._ticked(origin, received, is_complete=verdict == "complete")
 
     def server_now(self) -> float:
         """Return the latest that the server's clock can show when the next response comes."""
@@ -131,15 +107,33 @@ class Ticker:
 
         return self._time.now_by_the_wall(self._clocks.wall()) - covered_until
 
-    def _ticked(
-        self, origin: Origin, plan: Plan, received: _Received, heard: Heard, *, is_complete: bool
-    ) -> Tick:
+    def _first_run(self) -> FirstRun:
+        at = self._clocks.now()
+        self._began = self._began or at
+        return FirstRun(start=self._ladder.start, span=self._ladder.spans[-1]).after(self._began, at)
+
+    def _judge(self, origin: Origin, received: "_Received") -> Verdict:
+        """Return what follows from a response, by its own time."""
+        heard, plan = received.heard, received.plan
+        if heard.suspected is not None:
+            return "suspicious"
+
+        if not heard.is_believed or not received.is_widest or received.response.cached:
+            return "incomplete"
+
+        if isinstance(origin, GoingOn) and origin.is_impossible(heard.reading):
+            return "impossible"
+
+        marks = origin.marks(self._ladder, heard.reading.latest)
+        return "complete" if self._ladder.is_wide_enough(plan, marks, heard.reading) else "too narrow"
+
+    def _ticked(self, origin: Origin, received: "_Received", *, is_complete: bool) -> Tick:
         """Return the tick that a response ends; nothing of a first one counts whose time is not believed."""
-        response = received.response
-        if isinstance(origin, FirstRun):
-            origin = attrs.evolve(origin, waited=self._waited(received.at))
-            if not heard.is_believed:
-                response = attrs.evolve(response, page=None)
+        response, heard, plan = received.response, received.heard, received.plan
+        if isinstance(origin, FirstRun) and self._began is not None and origin.instead is None:
+            origin = origin.after(self._began, received.at)
+        if isinstance(origin, FirstRun) and not heard.is_believed:
+            response = attrs.evolve(response, page=None)
 
         outcome = None
         if is_complete and response.page is not None:
@@ -149,29 +143,34 @@ class Ticker:
         since = origin.since(plan, heard)
         return Tick(plan=plan, response=response, origin=origin, since=since, outcome=outcome)
 
-    def _first_run(self) -> FirstRun:
-        waited = self._waited(self._clocks.now())
-        return FirstRun(start=self._ladder.start, span=self._ladder.spans[-1], waited=waited)
+    async def _received(self, origin: Origin, now: float) -> "_Received":
+        """Request the window that is due, and hear what its response tells of the server's time."""
+        plan = self._ladder.plan(origin.marks(self._ladder, now), now, deepest=origin.is_deepest)
+        self._journal.requests(plan.minutes, resumed=isinstance(origin, GoingOn))
+        given = await self._given(plan.minutes)
+        heard = self._hear(given.response, given.at)
+        return _Received(
+            plan=attrs.evolve(plan, minutes=given.minutes),
+            response=given.response,
+            at=given.at,
+            heard=heard,
+            is_widest=given.is_widest,
+        )
 
-    def _waited(self, at: Moment) -> float:
-        """Return the seconds since a first run's first attempt."""
-        self._began = self._began or at
-        return self._began.elapsed(at)
-
-    def _heard(self, received: _Received) -> Heard:
+    def _hear(self, response: Answer, at: Moment) -> Heard:
         """Take note of what a response tells of the server's time; one from a cache tells nothing."""
-        response, was_distrusted = received.response, self._time.is_distrusted
         if response.cached:
-            return self._time.undated(response.duration, received.at)
+            return self._time.undated(response.duration, at)
 
-        heard = self._time.hear(date=response.date, duration=response.duration, at=received.at)
+        was_distrusted = self._time.is_distrusted
+        heard = self._time.hear(date=response.date, duration=response.duration, at=at)
         if self._time.is_distrusted and not was_distrusted:
             self._journal.date_contradicts()
 
         return heard
 
-    async def _received(self, minutes: int) -> _Received:
-        """Request a window, and a narrower one where the API may refuse it for its width."""
+    async def _given(self, minutes: int) -> "_Given":
+        """Return the response to a window, or to a narrower one where the API refuses it for its width."""
         try:
             return await self._page(minutes)
         except BadRequestError as error:
@@ -179,18 +178,18 @@ class Ticker:
             if not narrower:
                 raise
 
-        received = await self._widest_of(narrower)
+        given = await self._widest_of(narrower)
         try:
             return await self._page(minutes)
         except GreenApiError as error:
             is_limit = self._width.is_too_wide(minutes, error)
 
         if is_limit:
-            self._ladder = attrs.evolve(self._ladder, limit=received.minutes)
+            self._ladder = attrs.evolve(self._ladder, limit=given.minutes)
 
-        return attrs.evolve(received, is_widest=is_limit)
+        return attrs.evolve(given, is_widest=is_limit)
 
-    async def _widest_of(self, windows: Sequence[int]) -> _Received:
+    async def _widest_of(self, windows: Sequence[int]) -> "_Given":
         *wider, narrowest = windows
         for minutes in wider:
             with suppress(BadRequestError):
@@ -198,7 +197,35 @@ class Ticker:
 
         return await self._page(narrowest)
 
-    async def _page(self, minutes: int) -> _Received:
+    async def _page(self, minutes: int) -> "_Given":
         response = await self._instance.page(minutes)
         self._width.answered(minutes)
-        return _Received(minutes=minutes, response=response, at=self._clocks.now())
+        return _Given(minutes=minutes, response=response, at=self._clocks.now())
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Given:
+    """A response, the minutes it is for, when it came, and whether no wider window is to be had."""
+
+    minutes: int
+    response: Answer
+    at: Moment
+    is_widest: bool = True
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Received:
+    """The response to a plan, when it came, and what it tells of the server's time."""
+
+    plan: Plan
+    response: Answer
+    at: Moment
+    heard: Heard
+    is_widest: bool
+
+    @property
+    def latest(self) -> float:
+        """The latest that the next response can show, if it takes as long and confirms this one."""
+        suspected = self.heard.suspected
+        latest = self.heard.reading.latest if suspected is None else suspected
+        return latest + self.response.duration

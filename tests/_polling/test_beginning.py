@@ -23,7 +23,7 @@ from scripted import (
     text,
 )
 
-from greenapi_async import GapDetected, MemoryStore, SQLiteStore
+from greenapi_async import GapDetected, MemoryStore, SQLiteStore, TransportError
 from greenapi_async._api.instance import Answer
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async.poller import StatusPoller
@@ -314,3 +314,22 @@ def test_a_file_of_the_last_release_goes_on(tmp_path):
     assert "-2 h" not in seen
     assert after == Checkpoint(marks=(1.0,), begins=5.25)
     assert unseen == {"y"}
+
+
+@pytest.mark.parametrize(("start", "expected"), [("now", hours(1, 2)), (None, hours(-24, 2))])
+def test_a_clock_that_is_set_before_the_first_response_brings_nothing_old(start, expected):
+    """A machine without a battery starts in 1970; until its clock is set, certificates are not valid yet."""
+
+    async def main():
+        def wall():
+            return now() if passed() > MINUTE else passed()
+
+        def respond(minutes):
+            if passed() < 2 * MINUTE:
+                raise TransportError("certificate is not yet valid")
+            return response(*hourly(minutes))
+
+        return await seen_within(2 * HOUR + MINUTE, poller_of(ScriptedApi(respond), start=start, clock=wall))
+
+    within_a_second = hours(0, 0) | hours(-25, -25)  # `Date` has no fractions.
+    assert set(in_virtual_time(main)) - within_a_second == expected - within_a_second
