@@ -82,9 +82,13 @@ class FirstRun:
 
         return ladder.all_at(max(oldest, now - RETENTION) - _EXTRA + self.span)
 
-    def since(self, _plan: Plan, heard: Heard) -> float:
-        """Return the server's time from which on a status is new, in whole seconds as timestamps are."""
-        return math.floor(self._moment(heard.now))
+    def since(self, _plan: Plan, heard: Heard) -> float | None:
+        """Return the server's time from which on a status is new, or None where all of the window is.
+
+        It is in whole seconds, as timestamps are; the vendor's are sometimes wrong, so without a start they do not count.
+        """
+        is_all = self.start is None and self.instead is None
+        return None if is_all else math.floor(self._moment(heard.now))
 
     def wants(self, timestamp: int, since: float) -> bool:
         """Return whether a status is yielded; 0 is a time that was not told."""
@@ -92,16 +96,15 @@ class FirstRun:
 
     def outcome(self, ladder: Ladder, plan: Plan, response: Response) -> Outcome:
         """Return what follows from a complete response."""
-        heard = response.heard
-        since, marks = self.since(plan, heard), self.marks(ladder, heard.reading.latest)
-        if response.is_empty:  # What shows up later must be of the past by both clocks: one may be wrong.
-            begins = min(since, math.floor(self._moment(response.wall)))
-        else:
-            begins = math.floor(min(since, marks[-1] - self.span))
-
-        marks = ladder.record(plan, marks, heard.reading)
-        kept = heard.reading.latest - RETENTION
-        unfinished = min(heard.reading.earliest, max(since, kept) + self.span)
+        heard, reading = response.heard, response.heard.reading
+        reach = math.floor(self.marks(ladder, reading.earliest)[-1] - self.span)
+        told = self.since(plan, heard)
+        since = reach if told is None else told
+        # What shows up later must be of the past by both clocks: one may be wrong.
+        begins = min(since, math.floor(self._moment(response.wall)) if response.is_empty else reach)
+        marks = ladder.record(plan, self.marks(ladder, reading.latest), reading)
+        kept = reading.latest - RETENTION
+        unfinished = min(reading.earliest, max(since, kept) + self.span)
 
         return Outcome(
             checkpoint=Checkpoint(marks=marks, begins=begins),

@@ -53,7 +53,7 @@ def test_date_that_is_slow_loses_nothing_of_an_outage(date):
         return seen, poller.health, feed.minutes
 
     seen, health, minutes = in_virtual_time(main)
-    assert set(seen) == hours(-24, 7)
+    assert set(seen) == hours(-25, 7)
     assert len(seen) == len(set(seen))
     assert (health.state, health.gaps) == ("ok", ())
     assert health.lag < 20 * MINUTE
@@ -75,9 +75,9 @@ def test_date_that_is_wrong_once_changes_nothing(days, nth):
         return seen, later, lag, (*poller.health.gaps, *after.health.gaps), feed.minutes[wide]
 
     seen, later, lag, gaps, restarted = in_virtual_time(main)
-    assert set(seen) == hours(-24, 1)
+    assert set(seen) == hours(-25, 1)
     assert set(later) <= hours(1, 4)
-    assert {*seen, *later} >= hours(-24, 3)
+    assert {*seen, *later} >= hours(-25, 3)
     assert lag < 3 * MINUTE
     assert gaps == ()
     assert restarted < 1440
@@ -190,7 +190,7 @@ def test_no_date_goes_by_what_was_believed_last():
         return seen, poller.health.gaps, feed.minutes
 
     seen, gaps, minutes = in_virtual_time(main)
-    assert set(seen) >= hours(-24, 7)
+    assert set(seen) >= hours(-25, 7)
     assert len(seen) == len(set(seen))
     assert gaps == ()
     assert min(minutes[-20:]) <= 25
@@ -212,5 +212,5 @@ def test_response_from_a_cache_contradicts_nothing():
         return set(seen), poller.health.lag
 
     seen, lag = in_virtual_time(main)
-    assert seen >= hours(-24, 2)
+    assert seen >= hours(-25, 2)
     assert lag < 3 * MINUTE
