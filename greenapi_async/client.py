@@ -1,4 +1,4 @@
-"""The client: wires the question, the decoder and the poller together."""
+"""The client: checks arguments, and wires the instance, the stores and the poller together."""
 
 import inspect
 import math
@@ -47,9 +47,9 @@ class AsyncStatusesClient:
         api_url: the address that the console shows for the instance: https, or http for loopback.
         http_client: an `httpx.AsyncClient` to use as it is; it stays yours to close.
         timeout: seconds for one whole request, body included.
-        retries: how often `fetch` asks again after a failure that time can heal.
+        retries: how often `fetch` and `save_media` try again after a failure that may succeed on retry.
         max_rate: requests a second for this instance; calls wait their turn. The API allows 1; None: no limit.
-        max_body: bytes that an answer may have, on the wire and unpacked.
+        max_body: bytes that a response may have, on the wire and unpacked.
         clock: the wall clock in seconds since the epoch, for tests.
 
     Raises:
@@ -129,22 +129,22 @@ class AsyncStatusesClient:
         return self._shared.http.client
 
     async def fetch(self, minutes: int | None = None) -> list[Status]:
-        """Ask once for the statuses of the last `minutes`, and return them oldest first.
+        """Request the statuses of the last `minutes` once, and return them oldest first.
 
-        Nothing is remembered: the same status comes with every question whose minutes reach it. Failures that
-        time can heal are tried again `retries` times. The vendor's page:
+        Nothing is remembered: the same status comes with every request whose minutes reach it. Failures that
+        may succeed on retry are tried again `retries` times. The vendor's page:
         https://green-api.com/en/docs/api/statuses/GetIncomingStatuses/
 
         Args:
-            minutes: 1 or more; the API keeps 43,200 (30 days). None asks for the API's default, 1440.
+            minutes: 1 or more; the API keeps 43,200 (30 days). None requests the API's default, 1440.
 
         Raises:
             ConfigurationError: `minutes` is not a positive integer; nothing was sent.
             ClientClosedError: the client is closed.
-            TransportError: no whole answer came.
+            TransportError: no whole response came.
             ResponseError: the API refused; the subclass says why.
-            DecodeError: the answer is no array of statuses.
-            BodyTooLargeError: the answer is larger than `max_body`.
+            DecodeError: the response is not an array of statuses.
+            BodyTooLargeError: the response is larger than `max_body`.
         """
         if minutes is not None:
             _at_least(1, "minutes", minutes)
@@ -163,13 +163,13 @@ class AsyncStatusesClient:
         """Return a poller that yields every new status once.
 
         Args:
-            interval: seconds from one question to the next, at most a day.
+            interval: seconds from one request to the next, at most a day.
             store: where to remember what was handled: the path of a file, which the client opens as a
                 `SQLiteStore` and closes; or a `Store`, which the caller closes. None remembers it in memory.
             start: where the very first run begins; a store with a checkpoint goes on from there instead. None
                 yields what is still up (25 hours), `"now"` nothing of the past, a `timedelta` or an aware
                 `datetime` what was posted since.
-            delivery: `"at-least-once"` records a status when the next is asked for, `"at-most-once"` before
+            delivery: `"at-least-once"` records a status when the next is requested, `"at-most-once"` before
                 it is yielded.
             on_event: called with every event; what it raises is logged and stops nothing.
 
@@ -216,7 +216,7 @@ class AsyncStatusesClient:
 
         Only https to public addresses is followed, no redirect, and neither the token nor anything of an
         injected `http_client` goes there. A proxy of the environment is used; the address is then its to check.
-        Failures that time can heal are tried again `retries` times. `timeout` is how long a download may stand
+        Failures that may succeed on retry are tried again `retries` times. `timeout` is how long a download may stand
         still; one slower than 4 KiB a second counts as standing.
 
         Args:
@@ -231,7 +231,7 @@ class AsyncStatusesClient:
             ConfigurationError: an argument is wrong.
             ClientClosedError: the client is closed.
             MediaError: there is nothing to download, it was refused, is not what it said, or cannot be written.
-            TransportError: no whole answer came.
+            TransportError: no whole response came.
         """
         from greenapi_async._media.save import save_media  # noqa: PLC0415 - a tenth of the import, for those who save.
 
@@ -288,7 +288,7 @@ class AsyncStatusesClient:
         raise ConfigurationError("store must be a path or an object with the methods of greenapi_async.Store")
 
     async def _retrying(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Try, and try again `retries` times where time can heal the failure."""
+        """Try, and try again `retries` times where that may help."""
         failures = 0
         while True:
             self._instance.check_open()

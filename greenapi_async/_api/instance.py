@@ -1,4 +1,4 @@
-"""One instance of GREEN-API: its address, token, rate limit and HTTP, and what it answers."""
+"""One instance of GREEN-API: its address, token, rate limit and HTTP, and its responses."""
 
 import functools
 from collections.abc import Awaitable, Callable

@@ -32,7 +32,7 @@ _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
 
 
 def refusal(http_code: int, headers: Mapping[str, str], body: bytes) -> ResponseError:
-    """Return the error that an answer other than 200 stands for.
+    """Return the error that a response other than 200 stands for.
 
     The body must be free of secrets; what is kept of it is cut at 512 bytes. The codes are those of
     https://green-api.com/en/docs/api/common-errors/
@@ -125,7 +125,7 @@ def _quoted(said: str) -> str:
 
 
 def _not_ready(said: str, http_code: int) -> InstanceNotReadyError | None:
-    # "instance is starting or not authorized" may heal in seconds, so "starting" is looked for first.
+    # "instance is starting or not authorized" may be over in seconds, so "starting" is looked for first.
     for reason in ("starting", "not authorized"):
         if reason in said.lower():
             return InstanceNotReadyError(said, http_code=http_code, reason=reason)
@@ -133,8 +133,8 @@ def _not_ready(said: str, http_code: int) -> InstanceNotReadyError | None:
     return None
 
 
-def _quota(answer: Mapping[str, Any]) -> QuotaExceededError:
-    status = answer.get("invokeStatus") or answer.get("correspondentsStatus")
+def _quota(body: Mapping[str, Any]) -> QuotaExceededError:
+    status = body.get("invokeStatus") or body.get("correspondentsStatus")
     told = status if isinstance(status, dict) else {}
     description = printable(str(told.get("description") or "")) or None
 

@@ -109,7 +109,7 @@ def _redact_record(record: logging.LogRecord) -> bool:
     return True
 
 
-_parsed = functools.lru_cache(maxsize=1024)(httpx.URL)  # Most questions are asked again, minute by minute.
+_parsed = functools.lru_cache(maxsize=1024)(httpx.URL)  # Most requests are sent again, minute by minute.
 
 
 class MaskedURL(httpx.URL):

@@ -50,7 +50,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def parsed_url(text: str) -> httpx.URL | None:
     """Return the URL, or None where it names no host or no port that there can be."""
-    with suppress(httpx.InvalidURL, UnicodeError):  # httpx decodes a host's name only when asked for it.
+    with suppress(httpx.InvalidURL, UnicodeError):  # httpx decodes a host name only when it is read.
         url = httpx.URL(text)
         if url.host and (url.port or 0) <= _LAST_PORT:
             return url

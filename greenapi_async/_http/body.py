@@ -27,7 +27,7 @@ class Body:
 
     Raises:
         BodyTooLargeError: there is more, on the wire or unpacked (a gzip bomb stops at the bound).
-        DecodeError: the content encoding is none we asked for, or what came is not gzip.
+        DecodeError: the content encoding is not one we accept, or the body is not gzip.
         TransportError: the gzip stream ends in the middle.
     """
 
@@ -38,7 +38,7 @@ class Body:
         self._gzip = zlib.decompressobj(_GZIP) if content_encoding in {"gzip", "x-gzip"} else None
 
         if self._gzip is None and content_encoding not in {"", "identity"}:
-            raise DecodeError("the answer is packed in a way that was not asked for: only gzip is")
+            raise DecodeError("the response has a content encoding that was not requested: only gzip is")
 
     def feed(self, chunk: bytes) -> Iterator[None]:
         """Take the next chunk from the wire, in steps, between which others can have their turn."""
@@ -54,7 +54,7 @@ class Body:
     def finish(self) -> None:
         """Tell that the wire has ended."""
         if self._gzip is not None and self._received and not self._gzip.eof:
-            raise TransportError("the answer was cut in the middle")
+            raise TransportError("the response was cut off in the middle")
 
     def _unpack(self, chunk: bytes) -> Iterator[None]:
         full = False
@@ -72,7 +72,7 @@ class Body:
                 unpacked = None
 
             if unpacked is None:
-                raise DecodeError("the answer says it is gzip and is not")
+                raise DecodeError("the response claims to be gzip and is not")
 
             self._keep(unpacked)
             full = len(unpacked) == _STEP
@@ -93,7 +93,7 @@ class Body:
 
 async def whole_body(response: httpx.Response, limit: int) -> bytes:
     """Return the body of a response that is read as a stream; raises what `Body` and the stream raise."""
-    # A mock transport's answer comes read and unpacked.
+    # A mock transport's response comes read and unpacked.
     packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
     body = Body(packed.lower(), limit)
     await _feed(body, response)

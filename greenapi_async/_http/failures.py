@@ -15,7 +15,7 @@ _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a start without a battery.
 _RETRYABLE = frozenset({408, 421, 425, 429, 499})
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
-"""What is raised where no whole answer comes."""
+"""What is raised where no whole response comes."""
 
 
 def transport_error(error: BaseException, redact: Callable[[str], str] = str) -> TransportError:

@@ -12,7 +12,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 _BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-_MOST = 256 * 1024  # httpcore asks for a quarter of it, and each read is a turn.
+_MOST = 256 * 1024  # httpcore reads a quarter of it at a time, and each read is a turn.
 
 
 class Connection(httpcore.AsyncHTTPConnection):

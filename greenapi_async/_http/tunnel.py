@@ -37,7 +37,7 @@ class Tunnel(Network):
             username=proxy.username,
             password=proxy.password,
             proxy_ssl=ssl_context if proxy.secure else None,
-            forward=_FirstLeg(),  # type: ignore[arg-type]  # All that is asked of it is `connect`.
+            forward=_FirstLeg(),  # type: ignore[arg-type]  # Only its `connect` is called.
         )
 
     async def connect_tcp(

@@ -185,7 +185,7 @@ def test_gzip_that_ends_in_the_middle_was_cut_in_transport(data, missing, at):
     wire = gzip.compress(data)
     wire = wire[: max(1, len(wire) - missing)]
 
-    with pytest.raises(TransportError, match="cut in the middle") as caught:
+    with pytest.raises(TransportError, match="cut off in the middle") as caught:
         received(cut(wire, at), "gzip")
 
     assert caught.value.retryable
