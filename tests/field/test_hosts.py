@@ -111,3 +111,15 @@ async def test_wait_for_its_turn_is_inside_the_timeout():
 
     assert caught.value.timeout
     assert len(api.requests) == 1
+
+
+async def test_clients_of_one_family_for_one_instance_share_its_rate():
+    """A web app made one for each request: each kept the rate, and together they were refused."""
+    async with Simulator(max_rate=5.0) as api, client_of(api, max_rate=4.0) as first:
+        same = [first.for_instance(api.id_instance, api.token) for _ in range(4)]
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for each in (first, *same):
+                tasks.start_soon(each.fetch)
+
+        assert anyio.current_time() - began >= 4 * 0.25
