@@ -103,6 +103,7 @@ class AsyncStatusesClient:
     ) -> Self:
         """Return a client of another instance that shares this one's connections, settings and files.
 
+        Clients that are made so for one instance share its rate; those that are made apart cannot know of each other.
         Closing this client closes them for both. Without `api_url`, this client's is used.
 
         Raises:

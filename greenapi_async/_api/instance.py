@@ -14,7 +14,6 @@ from greenapi_async._api.token import MASK, MaskedURL, Secret, on_the_wire, reda
 from greenapi_async._decoding.page import Page, read, scan
 from greenapi_async._http.address import is_loopback, parsed_url
 from greenapi_async._http.exchange import Http, Response
-from greenapi_async._http.limiter import RateLimiter
 from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError, sealed
 from greenapi_async.models import Status
 
@@ -64,12 +63,12 @@ class Instance:
         self._token = _checked_token(token)
         http.check(url)
         self._http = http
-        self._limiter = RateLimiter(period, origin=f"{url.scheme}://{url.netloc.decode()}")
+        self._limiter = http.limiter(period, f"{url.scheme}://{url.netloc.decode()}", self.id_instance)
         self._period = period
         self._closed = False
 
     def sibling(self, id_instance: object, token: Secret, *, api_url: object) -> Self:
-        """Return another instance over the same `Http`, with a rate of its own."""
+        """Return another instance over the same `Http`; one with the same id and host shares its rate."""
         return type(self)(self._http, id_instance, token, api_url=api_url, period=self._period)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 import anyio
 import attrs
@@ -55,6 +56,7 @@ class Http:
         self._owned = http_client is None
         self.client: httpx.AsyncClient = make_client(self._proxies) if http_client is None else http_client
         self._loops = PerLoop(_Running)
+        self._limiters: WeakValueDictionary[str, RateLimiter] = WeakValueDictionary()
         self._closed = False
         self._timeout = timeout
         self._max_body = max_body
@@ -68,6 +70,10 @@ class Http:
         if self._owned and url.scheme == "https":
             self._proxies.proxy_for(url.scheme, url.host, url.port or 443)
             ssl_context()  # Takes 20 ms, which no request should.
+
+    def limiter(self, period: float, origin: str, name: str) -> RateLimiter:
+        """Return the limiter of what has that name at an origin: all that use one share its rate."""
+        return self._limiters.setdefault(f"{origin} {name}", RateLimiter(period, origin))
 
     @property
     def closed(self) -> bool:
