@@ -9,7 +9,12 @@ from clients import client_of
 from greenapi_async import TransportError
 from greenapi_async.simulator import Delay, Simulator
 
-pytestmark = pytest.mark.anyio
+# A connect that is cancelled leaves its socket to the garbage collector, which warns: before anyio 4.16 often.
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.usefixtures("nothing_left_to_collect"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture
