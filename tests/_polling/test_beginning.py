@@ -22,6 +22,7 @@ from scripted import (
     seen_within,
     text,
 )
+from world import FakePage
 
 from greenapi_async import GapDetected, MemoryStore, SQLiteStore, TransportError
 from greenapi_async._api.instance import Answer
@@ -333,3 +334,41 @@ def test_a_clock_that_is_set_before_the_first_response_brings_nothing_old(start,
 
     within_a_second = hours(0, 0) | hours(-25, -25)  # `Date` has no fractions.
     assert set(in_virtual_time(main)) - within_a_second == expected - within_a_second
+
+
+def test_a_slow_first_response_covers_nothing_after_it_was_looked_up():
+    """A status shows up while it is under way, a day late: the deepest rung has to reach it next time."""
+
+    late = text("late", at=NOW + 20 - 25 * HOUR + 1)
+
+    class Slow(ScriptedApi):
+        async def page(self, minutes):
+            begun = now()
+            shown = [late] * (passed() > 20 and late.timestamp >= begun - minutes * MINUTE)
+            await anyio.sleep(0 if self.minutes else 900)
+            self.minutes.append(minutes)
+            return Answer(page=FakePage(shown), date=float(int(now())), cached=False, duration=now() - begun)
+
+    async def main():
+        return await seen_within(6 * HOUR, poller_of(Slow(None)))
+
+    assert in_virtual_time(main) == ["late"]
+
+
+@pytest.mark.parametrize("start", [None, "now"])
+@pytest.mark.parametrize("first", [nothing, lambda: response(text("x", at=now() - HOUR))])
+def test_two_lies_at_the_start_hide_nothing_of_what_comes(start, first):
+    """By the server's time, told twice, the poller began tomorrow; what is posted today is not of the past for that."""
+
+    async def main():
+        api = Hourly(*[first] * 2)
+        lies = []
+
+        def respond(minutes):
+            found = api._respond(minutes)
+            lies.append(DAY if len(lies) < 2 else 0.0)
+            return response(*found.page.everything, date=float(int(now() + lies[-1])))
+
+        return await seen_within(30 * HOUR, poller_of(ScriptedApi(respond), start=start))
+
+    assert set(in_virtual_time(main)) >= hours(1, 29)
