@@ -97,20 +97,27 @@ class FirstRun:
     def outcome(self, ladder: Ladder, plan: Plan, response: Response) -> Outcome:
         """Return what follows from a complete response."""
         heard, reading = response.heard, response.heard.reading
-        reach = math.floor(self.marks(ladder, reading.earliest)[-1] - self.span)
         told = self.since(plan, heard)
-        since = reach if told is None else told
-        # What shows up later must be of the past by both clocks: one may be wrong.
-        begins = min(since, math.floor(self._moment(response.wall)) if response.is_empty else reach)
-        marks = ladder.record(plan, self.marks(ladder, reading.latest), reading)
+        since = self._reach(ladder, reading.earliest) if told is None else told
         kept = reading.latest - RETENTION
         unfinished = min(reading.earliest, max(since, kept) + self.span)
+        begins = min(since, self._past(ladder, response))
 
         return Outcome(
-            checkpoint=Checkpoint(marks=marks, begins=begins),
+            checkpoint=Checkpoint(marks=ladder.all_at(reading.earliest), begins=begins),
             unfinished=Checkpoint(marks=ladder.all_at(unfinished), catching_up=True, begins=begins),
             gap=None if self.instead is None else (kept, since),
         )
+
+    def _past(self, ladder: Ladder, response: Response) -> float:
+        """Return before when a status is of the past that shows up later, by both clocks: one may be wrong."""
+        if response.is_empty and self.start is not None:
+            return min(math.floor(self._moment(now)) for now in (response.heard.now, response.wall))
+
+        return min(self._reach(ladder, now) for now in (response.heard.reading.earliest, response.wall))
+
+    def _reach(self, ladder: Ladder, now: float) -> float:
+        return math.floor(self.marks(ladder, now)[-1] - self.span)
 
     def after(self, began: Moment, at: Moment) -> "FirstRun":
         """Return this first run as it is at a moment, its first attempt having been at another.
@@ -150,7 +157,7 @@ class GoingOn:
     def since(self, plan: Plan, heard: Heard) -> float | None:
         """Return where the first run began, if the window reaches back to before that; else all in it is new."""
         begins = self.kept.begins
-        return begins if begins is not None and heard.reading.latest - plan.minutes * 60 < begins else None
+        return begins if begins is not None and heard.reading.earliest - plan.minutes * 60 < begins else None
 
     def wants(self, timestamp: int, since: float) -> bool:
         """Return whether a status is yielded; 0 is a time that was not told."""

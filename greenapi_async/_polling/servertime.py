@@ -78,6 +78,7 @@ class Anchor:
 class ServerTime:
     """Keeps what one poller believes of the server's time."""
 
+    _first: Moment | None = None
     _anchor: Anchor | None = None
     _doubted: Anchor | None = None
     _contradictions: int = 0
@@ -104,7 +105,8 @@ class ServerTime:
     def undated(self, duration: float, at: Moment) -> Heard:
         """Return what a response tells that has no `Date` worth hearing."""
         if self._anchor is None:
-            return _heard(at.wall - SLACK, at.wall + SLACK, duration)
+            wall = self._by_the_wall(at)
+            return _heard(wall - SLACK, wall + SLACK, duration)
 
         bounds = self._anchor.later(at)
         return _heard(bounds.earliest, bounds.latest, duration)
@@ -115,7 +117,7 @@ class ServerTime:
             return self.undated(self._duration, at).reading.latest + self._duration + SLACK
 
         if self._anchor is None:
-            return at.wall
+            return self._by_the_wall(at)
 
         return self._anchor.earliest + self._anchor.at.elapsed(at) + 2 * self._duration + _JITTER
 
@@ -125,6 +127,11 @@ class ServerTime:
             return wall
 
         return self._anchor.earliest + max(0.0, wall - self._anchor.at.wall)
+
+    def _by_the_wall(self, at: Moment) -> float:
+        """Return the wall clock as it was read first, and the most that passed since: it may be set back."""
+        self._first = self._first or at
+        return self._first.wall + self._first.elapsed(at)
 
     def _agrees(self, told: Anchor, duration: float) -> bool:
         if self._anchor is None:
