@@ -94,6 +94,7 @@ class ServerTime:
         """Take note of a response that came at that moment, so many seconds after it was requested."""
         self._duration = duration
         if date is None:
+            self._doubted = None  # Only the next `Date` can confirm one that is doubted.
             return self._without(duration, at)
 
         told = Anchor(earliest=date, latest=date + duration + _JITTER, at=at)
