@@ -252,7 +252,7 @@ def test_any_history(history):
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(histories())
 def test_any_of_many_histories(history):
     """And it does so for more of them."""

@@ -202,7 +202,9 @@ def play(history, make_store=MemoryStore):
 
 def broken_promises(history, world):
     """Return every promise that the poller broke: nothing lost, nothing twice, nothing later than it was late."""
-    broken = [f"told as lost: {gap}" for gap in world.gaps]
+    # Where the wall clock is set, or `Date` lies or is missing, a gap may be told that is none: nothing is lost by that.
+    knows_little = history.wall_steps or {"undated", "backwards"} & set(history.odd.values())
+    broken = [] if knows_little else [f"told as lost: {gap}" for gap in world.gaps]
     crashes = len(history.crashes)
 
     for number, arrival in enumerate(history.arrivals):
