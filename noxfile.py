@@ -60,10 +60,11 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def endurance(session: nox.Session) -> None:
-    """Kill a poller 200 times, and let one run for ten minutes."""
+    """Kill a poller 200 times, let one run for ten minutes, and play every small history."""
     install(session, "tests")
     session.run("python", "tests/support/killed.py", "200")
     session.run("python", "tests/support/soak.py", "10")
+    session.run("python", "tests/support/small_histories.py")
 
 
 @nox.session
