@@ -53,7 +53,7 @@ class Batch:
 class StatusPoller:
     """An async iterator over every new status; `AsyncStatusesClient.poll` makes it.
 
-    At-least-once, the default: asking for the next status records the one before as handled, so what an
+    At-least-once, the default: taking the next status records the one before as handled, so what an
     exception, a `break` or a cancellation interrupts comes again: from the next loop over this poller, or from
     the next poller on the same store. At-most-once records a status before it yields it.
 
@@ -192,7 +192,7 @@ class StatusPoller:
 
     def _put_back(self) -> None:
         if self._busy:
-            return  # The second to ask is refused when it asks for the next.
+            return  # A second loop is refused when it takes its first.
 
         self._queue.extendleft(reversed(self._yielded))
         self._yielded = ()
@@ -307,7 +307,7 @@ class StatusPoller:
 
 
 class StatusBatches:
-    """An async iterator over lists of new statuses; asking for the next records the one before as handled."""
+    """An async iterator over lists of new statuses; taking the next records the one before as handled."""
 
     def __init__(
         self, put_back: Callable[[], None], next_batch: Callable[[], Awaitable[list[Status]]]

@@ -1,1 +1,1 @@
-"""What to ask next, and what follows a failure."""
+"""What to request next, and what follows a failure."""

@@ -23,7 +23,7 @@ _MOST_REQUESTS = 3  # The second is wide enough, unless the clocks and the API d
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Tick:
-    """One request that was answered.
+    """One response, and what follows from it.
 
     Attributes:
         plan: the request.

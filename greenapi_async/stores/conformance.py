@@ -115,7 +115,7 @@ class StoreConformance:
         anyio.run(after, self.reopened(store), backend=self.backend)
 
     def test_thousands_at_once(self) -> None:
-        """A first run records a whole day of a busy account, and asks for it again."""
+        """A first run records a whole day of a busy account, and looks it up again."""
         ids = [f"{number:032X}" for number in range(10_000)]
 
         async def check(store: Store) -> None:
@@ -154,7 +154,7 @@ class StoreConformance:
         self._run(check)
 
     def test_any_history_agrees_with_a_model(self) -> None:
-        """After any calls and restarts, a store answers as two dictionaries would."""
+        """After any calls and restarts, a store returns what two dictionaries would."""
         history = type("History", (_History,), {"suite": self})
         trials = settings(
             max_examples=self.examples, stateful_step_count=20, deadline=None, report_multiple_bugs=False

@@ -95,12 +95,12 @@ class SQLiteStore:
 
     async def unseen(self, scope: str, ids: Iterable[str]) -> set[str]:
         """Return those of the ids that were never recorded."""
-        asked = set(ids)
+        given = set(ids)
 
         def work(database: "sqlite3.Connection") -> set[str]:
             database.execute("BEGIN")
             find = "SELECT 1 FROM seen WHERE scope = ? AND id = ?"
-            return {id_ for id_ in asked if not database.execute(find, [scope, _blob(id_)]).fetchone()}
+            return {id_ for id_ in given if not database.execute(find, [scope, _blob(id_)]).fetchone()}
 
         return await self._in_thread(work)
 
@@ -258,8 +258,8 @@ def _execute(database: "sqlite3.Connection", statements: Iterable[str]) -> None:
         database.execute(statement)
 
 
-def _number(database: "sqlite3.Connection", question: str) -> int:
-    [number] = database.execute(question).fetchone()
+def _number(database: "sqlite3.Connection", pragma: str) -> int:
+    [number] = database.execute(pragma).fetchone()
     return int(number)
 
 
