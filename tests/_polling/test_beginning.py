@@ -372,3 +372,20 @@ def test_two_lies_at_the_start_hide_nothing_of_what_comes(start, first):
         return await seen_within(30 * HOUR, poller_of(ScriptedApi(respond), start=start))
 
     assert set(in_virtual_time(main)) >= hours(1, 29)
+
+
+def test_the_past_is_not_recorded_by_the_wall_clock_of_a_cached_response():
+    """A clock that is hours ahead took what is posted now for old, and a cache's `Date` says nothing against it."""
+
+    async def main():
+        posted = [text("old", at=NOW - HOUR), text("new", at=NOW + 90)]
+
+        def respond(_minutes):
+            shown = [status for status in posted if status.timestamp <= now()]
+            return response(*shown, cached=passed() < 5 * MINUTE)
+
+        return await seen_within(
+            HOUR, poller_of(ScriptedApi(respond), start="now", clock=lambda: now() + 5 * HOUR)
+        )
+
+    assert in_virtual_time(main) == ["new"]

@@ -1,18 +1,36 @@
 """The ladder: its arithmetic in single cases, and its promise over whole histories."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import DAY, EPOCH, HOUR, MINUTE, Arrival, FakePage, History, Spell, World, broken_promises, play
+from world import (
+    DAY,
+    EPOCH,
+    HOUR,
+    LIES,
+    MINUTE,
+    REFUSALS,
+    Arrival,
+    BusyStore,
+    FakePage,
+    History,
+    Spell,
+    Trouble,
+    World,
+    broken_promises,
+    play,
+)
 
-from greenapi_async import MemoryStore
+from greenapi_async import BadRequestError, InstanceNotReadyError, MemoryStore, StoreError
+from greenapi_async._polling import backoff as _backoff
 from greenapi_async._polling import ladder as _window
 from greenapi_async._polling.ladder import Ladder, Plan
-from greenapi_async._polling.origin import FirstRun, Outcome
-from greenapi_async._polling.servertime import Reading, ServerTime
+from greenapi_async._polling.origin import FirstRun, GoingOn, Outcome
+from greenapi_async._polling.servertime import Anchor, Reading, ServerTime
 from greenapi_async._polling.tick import Ticker
 from greenapi_async.poller import StatusPoller
 from greenapi_async.stores import Checkpoint
@@ -25,6 +43,20 @@ TIMES = st.floats(min_value=-DAY, max_value=1.5 * DAY)
 OUTAGES = st.builds(Spell, at=st.floats(0, DAY), for_=st.floats(MINUTE, 12 * HOUR))
 SUSPENDS = st.builds(Spell, at=st.floats(HOUR, DAY), for_=st.floats(MINUTE, 12 * HOUR))
 STEPS = st.builds(Spell, at=st.floats(0, DAY), for_=st.sampled_from([DAY, -DAY, HOUR]))
+
+REFUSED = st.builds(
+    Trouble,
+    at=st.floats(HOUR, DAY),
+    for_=st.sampled_from([10.0, 4.0 * MINUTE, HOUR]),
+    kind=st.sampled_from(sorted(REFUSALS)),
+)
+DATES = st.builds(
+    Trouble,
+    at=st.floats(HOUR, DAY),
+    for_=st.floats(HOUR, 12 * HOUR),
+    kind=st.sampled_from(["stands", "slow"]),
+)
+BUSY = st.builds(Spell, at=st.floats(0, DAY), for_=st.floats(MINUTE, HOUR))
 
 FEW = tuple(Arrival(at=n * 977.0, late=n % 5 * 1000) for n in range(120))
 AS_LATE_AS_CAN_BE = tuple(Arrival(at=n * 31.0, late=25 * HOUR - 1) for n in range(1500))
@@ -93,8 +125,67 @@ NAMED = {
         pauses={2: 10.0 * MINUTE},
         crashes=frozenset({2}),
     ),
+    "a Date that stands, and an outage meanwhile": History(
+        arrivals=FEW,
+        dates=(Trouble(at=2.0 * HOUR, for_=20.0 * HOUR, kind="stands"),),
+        outages=(Spell(at=5.0 * HOUR, for_=8.0 * HOUR),),
+        length=3.0 * DAY,
+    ),
+    "a Date that runs slow, and an outage meanwhile": History(
+        arrivals=FEW,
+        dates=(Trouble(at=2.0 * HOUR, for_=40.0 * HOUR, kind="slow"),),
+        outages=(Spell(at=5.0 * HOUR, for_=20.0 * HOUR),),
+        length=4.0 * DAY,
+    ),
+    "a Date that runs slow, and very late ones": History(
+        arrivals=tuple(Arrival(at=n * 977.0, late=24.5 * HOUR) for n in range(120)),
+        dates=(Trouble(at=2.0 * HOUR, for_=30.0 * HOUR, kind="slow"),),
+        length=4.0 * DAY,
+    ),
+    "a day ahead once, and a restart": History(
+        arrivals=FEW, odd={12: "a day ahead"}, crashes=frozenset({40})
+    ),
+    "forty days ahead once": History(arrivals=FEW, odd={12: "forty days ahead"}),
+    "forty days behind at first": History(arrivals=FEW, odd={0: "forty days behind"}, start="now"),
+    "refused for four minutes": History(
+        arrivals=FEW, interval=MINUTE, refusals=(Trouble(at=5.0 * HOUR, for_=4.0 * MINUTE, kind="403"),)
+    ),
+    "refused for an hour": History(
+        arrivals=FEW, interval=MINUTE, refusals=(Trouble(at=5.0 * HOUR, for_=HOUR, kind="404"),)
+    ),
+    "a refused certificate for an hour": History(
+        arrivals=FEW, refusals=(Trouble(at=5.0 * HOUR, for_=HOUR, kind="certificate"),)
+    ),
+    "an hour without an account": History(
+        arrivals=FEW, refusals=(Trouble(at=5.0 * HOUR, for_=HOUR, kind="not authorized"),)
+    ),
+    "wide windows refused now and then": History(
+        arrivals=tuple(Arrival(at=n * 977.0, late=n % 7 * 4 * HOUR) for n in range(120)),
+        outages=(Spell(at=3.0 * HOUR, for_=1.5 * DAY),),
+        refuses_wide=frozenset(range(0, 3000, 3)),
+        length=5.0 * DAY,
+    ),
+    "wide windows refused always": History(
+        arrivals=FEW, outages=(Spell(at=3.0 * HOUR, for_=0.5 * DAY),), widest=1440, length=3.0 * DAY
+    ),
+    "a store that is busy for half an hour": History(
+        arrivals=FEW, busy=(Spell(at=5.0 * HOUR, for_=HOUR / 2),)
+    ),
+    "a first response of nothing": History(
+        arrivals=(*(Arrival(at=-HOUR * n) for n in range(1, 20)), *FEW), odd={0: "empty"}, start="now"
+    ),
     "a slow consumer": History(arrivals=FEW, pauses={3: 5.0 * HOUR, 50: 20.0 * MINUTE, 51: 3.0 * HOUR}),
 }
+
+
+FIRST = st.sampled_from([{}, {0: "empty"}, {0: "null", 1: "null"}])
+
+
+def _no_two_lies(odd):
+    """Two responses in a row that lie alike are the server's word; one is not."""
+    return {
+        number: what for number, what in odd.items() if what not in LIES or odd.get(number - 1) not in LIES
+    }
 
 
 @st.composite
@@ -102,7 +193,7 @@ def histories(draw):
     """Draw anything that can happen in two days."""
     interval = draw(st.sampled_from([2.0 * MINUTE, 5.0 * MINUTE, 20.0 * MINUTE, 2.0 * HOUR]))
     questions = st.integers(0, int(DAY / interval))
-    oddities = st.sampled_from(["null", "undated", "cached", "backwards"])
+    oddities = st.sampled_from(["null", "undated", "cached", *LIES])
     arrivals = draw(st.lists(st.builds(Arrival, at=TIMES, late=LATENESS), max_size=25))
 
     return History(
@@ -116,7 +207,13 @@ def histories(draw):
         crashes=draw(st.frozensets(st.integers(1, 20), max_size=2)),
         rounding=draw(st.sampled_from(["exact", "narrow", "wide"])),
         ignores_minutes=draw(st.booleans()),
-        odd=draw(st.dictionaries(questions, oddities)),
+        odd=draw(st.dictionaries(questions, oddities).map(_no_two_lies)) | draw(FIRST),
+        refusals=tuple(draw(st.lists(REFUSED, max_size=1))),
+        dates=tuple(draw(st.lists(DATES, max_size=1))),
+        busy=tuple(draw(st.lists(BUSY, max_size=1))),
+        widest=draw(st.sampled_from([43_200, 43_200, 1440, 3240])),
+        refuses_wide=draw(st.frozensets(questions.map(lambda number: 2 * number), max_size=3)),
+        start=draw(st.sampled_from([None, None, "now"])),
         durations=tuple(draw(st.lists(st.floats(0, 170), min_size=1, max_size=4))),
         date_of=draw(st.sampled_from(["begin", "end"])),
         length=4.0 * DAY,
@@ -359,6 +456,60 @@ def _mark_from_the_wall_clock(monkeypatch):
     monkeypatch.setattr(ServerTime, "hear", hear_the_wall)
 
 
+def _what_passed_is_no_bound(monkeypatch):
+    later = Anchor.later
+    monkeypatch.setattr(
+        Anchor, "later", lambda anchor, moment: attrs.evolve(later(anchor, moment), earliest=-math.inf)
+    )
+
+
+def _a_leap_needs_no_other(monkeypatch):
+    monkeypatch.setattr(ServerTime, "_confirms", lambda time, told: not time._is_behind(told))
+
+
+def _first_date_needs_no_other(monkeypatch):
+    agrees = ServerTime._agrees
+    monkeypatch.setattr(
+        ServerTime, "_agrees", lambda time, *told: time._anchor is None or agrees(time, *told)
+    )
+
+
+def _third_refusal_ends(monkeypatch):
+    monkeypatch.setattr(_backoff, "_LASTS", 0.0)
+
+
+def _certificate_is_a_refusal(monkeypatch):
+    monkeypatch.setattr(_backoff, "_CERTIFICATE", _backoff._Rule(gives_up="refused"))
+
+
+def _account_is_a_refusal(monkeypatch):
+    monkeypatch.setitem(_backoff._RULES, (InstanceNotReadyError, False), _backoff._Rule(gives_up="refused"))
+
+
+def _one_refusal_is_a_limit(monkeypatch):
+    async def given(ticker, minutes):
+        try:
+            return await ticker._page(minutes)
+        except BadRequestError as error:
+            found = await ticker._widest_of(ticker._width.narrower(minutes, error))
+        ticker._ladder = attrs.evolve(ticker._ladder, limit=found.minutes)
+        return found
+
+    monkeypatch.setattr(Ticker, "_given", given)
+
+
+def _a_refused_width_is_final(monkeypatch):
+    monkeypatch.setattr(Ticker, "_given", Ticker._page)
+
+
+def _busy_is_broken(monkeypatch):
+    monkeypatch.setattr("world.StoreError", lambda message, **_: StoreError(message))
+
+
+def _the_past_is_forgotten(monkeypatch):
+    monkeypatch.setattr(GoingOn, "since", lambda *_: None)
+
+
 MUTANTS = {
     _everything_in_eleven_minutes: "nothing special",
     _no_verification: "a restart on a clock that is minutes behind",
@@ -373,6 +524,16 @@ MUTANTS = {
     _cached_is_fresh: "an old answer from a cache for a day",
     _deeper_rungs_when_they_are_overdue: "a stream just later than the quick rung sees",
     _mark_from_the_wall_clock: "suspended while the clock was set back",
+    _what_passed_is_no_bound: "a Date that runs slow, and very late ones",
+    _a_leap_needs_no_other: "a day ahead once, and a restart",
+    _first_date_needs_no_other: "forty days behind at first",
+    _third_refusal_ends: "refused for four minutes",
+    _certificate_is_a_refusal: "a refused certificate for an hour",
+    _account_is_a_refusal: "an hour without an account",
+    _one_refusal_is_a_limit: "wide windows refused now and then",
+    _a_refused_width_is_final: "wide windows refused always",
+    _busy_is_broken: "a store that is busy for half an hour",
+    _the_past_is_forgotten: "a first response of nothing",
 }
 
 
@@ -380,7 +541,7 @@ MUTANTS = {
 def test_mutant_breaks_a_promise(mutate, monkeypatch):
     """Each part of the algorithm is needed: without it, the promise breaks in this history."""
     history = NAMED[MUTANTS[mutate]]
-    make_store = mutate(monkeypatch) or MemoryStore
+    make_store = mutate(monkeypatch) or BusyStore
 
     world = play(history, make_store)
 

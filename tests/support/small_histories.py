@@ -367,12 +367,21 @@ def _lost(history, played, shown):
         )
         # It shows up within the reach of the first window, or after the poller began.
         is_unreachable = each.at < began and each.posted <= began - SPANS[-1]
-        is_beyond = history.local == ("refused always", 0) and each.late > 2 * TICK
+        is_beyond = _is_beyond(each, history, played)
         is_excused = (
             is_past or is_told or is_unreachable or is_beyond or _is_covered_by_a_lie(each, history, played)
         )
         if each.id_message not in played.handled and not is_excused:
             yield f"lost: {each}"
+
+
+def _is_beyond(each, history, played):
+    """Return whether an API that takes a day at most keeps a status back: late, or handled when it was too old."""
+    if history.local != ("refused always", 0):
+        return False
+
+    resumed = played.times[max((tick + 1 for tick, _ in history.crashes), default=0)]
+    return each.late > 2 * TICK or each.posted <= resumed + 3 * SLOW - WIDEST * 60
 
 
 def _is_covered_by_a_lie(each, history, played):
@@ -430,7 +439,7 @@ def _not_recovered(history, played, shown):
     quiet = played.times[len(history.responses) + 3]
     for each in shown:
         waited = played.handled.get(each.id_message, math.inf) - each.at
-        is_beyond = history.local == ("refused always", 0) and each.late > 2 * TICK
+        is_beyond = _is_beyond(each, history, played)
         if each.at > quiet and not is_beyond and waited > max(each.late + 1, TICK) + 1:
             yield f"{waited:.0f} s after it showed up: {each}"
 
