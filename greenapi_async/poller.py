@@ -275,7 +275,7 @@ class StatusPoller:
 
         unseen = await self._unseen(tick)
         new = [status for status in unseen if tick.is_new(status)]
-        await self._record_past(unseen, tick)
+        await self._record_past([status for status in unseen if not tick.is_new(status)], tick)
         if not new and tick.checkpoint not in {None, kept}:
             await self._record((), tick.checkpoint)
 
@@ -298,11 +298,10 @@ class StatusPoller:
 
         return list(by_key.values())
 
-    async def _record_past(self, unseen: Sequence[Status], tick: Tick) -> None:
+    async def _record_past(self, past: Sequence[Status], tick: Tick) -> None:
         """Record what was posted before the poller began, and where it begins."""
-        past = [status for status in unseen if not tick.is_new(status)]
         unfinished = None if tick.outcome is None else tick.outcome.unfinished
-        if past or unfinished is not None:
+        if (past and tick.tells_the_past) or unfinished is not None:
             await self._record(past, unfinished)
 
 

@@ -49,6 +49,11 @@ class Tick:
         """How far polling got once the statuses are recorded; None where the response does not tell."""
         return None if self.outcome is None else self.outcome.checkpoint
 
+    @property
+    def tells_the_past(self) -> bool:
+        """Whether what is not new can be recorded: not where a first response does not say for certain when it was."""
+        return self.outcome is not None or not isinstance(self.origin, FirstRun)
+
     async def statuses(self, wanted: set[str]) -> list[Status]:
         """Return those of the statuses that are wanted; raises what `Page.statuses` raises."""
         return [] if self.response.page is None else await self.response.page.statuses(wanted)

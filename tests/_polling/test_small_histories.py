@@ -74,10 +74,6 @@ def _beginning_anew_tells_of_a_start(monkeypatch):
     monkeypatch.setattr(GoingOn, "anew", lambda *arguments: attrs.evolve(anew(*arguments), start="now"))
 
 
-def _the_past_is_forgotten(monkeypatch):
-    monkeypatch.setattr(GoingOn, "since", lambda *_: None)
-
-
 def _the_past_ends_with_the_response(monkeypatch):
     monkeypatch.setattr(FirstRun, "after", lambda first, began, at: first)
 
@@ -177,7 +173,6 @@ MUTANTS = {
     _the_future_is_possible: histories,
     _beginning_anew_tells_no_gap: histories,
     _beginning_anew_tells_of_a_start: histories,
-    _the_past_is_forgotten: with_trouble_here,
     _the_past_ends_with_the_response: histories,
     _everything_is_new: histories,
     _cached_is_fresh: histories,

@@ -389,9 +389,9 @@ def _is_covered_by_a_lie(each, history, played):
     if "wall ahead" in (history.local or ()) and "undated" in history.responses:
         return each.late > TICK  # Without any Date the wall clock has the word.
 
-    reach = WIDEST * 60 if history.local == ("refused always", 0) else SPANS[-1]
+    reach = WIDEST * 60 - TICK if history.local == ("refused always", 0) else SPANS[-1]
     lies = [time for time, said in zip(played.times, history.responses, strict=False) if said == "ahead"]
-    hidden = any(each.posted <= time + LIE - reach + 2 * TICK for time in lies)
+    hidden = any(each.posted <= time + LIE - reach + 1.5 * TICK for time in lies)
     return bool(hidden and (history.crashes or history.local))
 
 
