@@ -380,8 +380,11 @@ def _is_beyond(each, history, played):
     if history.local != ("refused always", 0):
         return False
 
-    resumed = played.times[max((tick + 1 for tick, _ in history.crashes), default=0)]
-    return each.late > 2 * TICK or each.posted <= resumed + 3 * SLOW - WIDEST * 60
+    resumed = max((tick + 1 for tick, _ in history.crashes), default=0)
+    while resumed < len(history.responses) and history.responses[resumed] in {"none", "nothing"}:
+        resumed += 1
+
+    return each.late > 2 * TICK or each.posted <= played.times[resumed] + 3 * SLOW - WIDEST * 60
 
 
 def _is_covered_by_a_lie(each, history, played):
