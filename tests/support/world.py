@@ -294,6 +294,8 @@ def broken_promises(history, world):
     knows_little = history.wall_steps or ((history.crashes or world.raised) and history.dates)
     broken = [] if knows_little else [f"told as lost: {gap}" for gap in world.gaps]
     crashes = len(history.crashes)
+    # Where it slept and its clock was set before the first response, nothing tells how long ago the poller began.
+    asleep = sum(spell.for_ for spell in history.suspends) if history.wall_steps else 0.0
     reach = min(history.widest * MINUTE, SPANS[-1]) - sum(spell.for_ for spell in history.outages) - SPANS[-2]
 
     for number, arrival in enumerate(history.arrivals):
@@ -307,7 +309,7 @@ def broken_promises(history, world):
             deadline = max(deadline, history.settled + SPANS[-2] + history.interval + busy)
 
         posted = EPOCH + arrival.at - arrival.late
-        is_past = history.start == "now" and posted < EPOCH
+        is_past = history.start == "now" and posted < EPOCH + asleep
         is_told = any(gap.lost_from.timestamp() <= posted <= gap.lost_to.timestamp() for gap in world.gaps)
         is_beyond = history.widest < 43_200 and arrival.late > reach
         if not times and deadline < history.length and not (is_past or is_told or is_beyond):
