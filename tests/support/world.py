@@ -311,7 +311,7 @@ def broken_promises(history, world):
         posted = EPOCH + arrival.at - arrival.late
         is_past = history.start == "now" and posted < EPOCH + asleep
         is_told = any(gap.lost_from.timestamp() <= posted <= gap.lost_to.timestamp() for gap in world.gaps)
-        is_beyond = history.widest < 43_200 and arrival.late > reach
+        is_beyond = history.widest < 43_200 and max(arrival.late, arrival.late - arrival.at) > reach
         if not times and deadline < history.length and not (is_past or is_told or is_beyond):
             broken.append(f"lost: {arrival}")
 
