@@ -66,7 +66,7 @@ def example_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/*/*.md", "docs/*/*/*.md"],
     setup=lambda namespace: namespace.update(asyncio=asyncio),
     fixtures=["example_api"],
 ).pytest()

@@ -90,7 +90,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure, and write docs/performance.md; `-- --quick` only tries every row."""
+    """Measure, and write docs/en/performance.md; `-- --quick` only tries every row."""
     session.install(".", "-r", "benchmarks/requirements.txt")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -1,1 +1,1 @@
-"""What the library costs, against what else there is; `nox -s bench` runs it and writes docs/performance.md."""
+"""What the library costs, against what else there is; `nox -s bench` runs it and writes docs/en/performance.md."""

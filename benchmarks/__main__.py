@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import report, sections, server
 from benchmarks.measuring import Effort, in_fresh_process
 
-_DOCS = Path(__file__).parent.parent / "docs"
+_DOCS = Path(__file__).parent.parent / "docs" / "en"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The results as docs/performance.md, its plots, and a few lines for the terminal."""
+"""The results as docs/en/performance.md, its plots, and a few lines for the terminal."""
 
 import os
 import platform

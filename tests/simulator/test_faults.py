@@ -1,4 +1,4 @@
-"""The guide's table of faults: each line does what it says, over real sockets."""
+"""The table of faults in the documentation: each line does what it says, over real sockets."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,13 @@ from clients import client_of
 from greenapi_async import GreenApiError, simulator
 from greenapi_async.simulator import Fault, Simulator, Spoil
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
+PAGE = Path(__file__).parents[2] / "docs" / "en" / "how-to" / "testing.md"
 CODE = re.compile(r"`([^`]+)`")
 
 
 def rows():
     """Yield what goes wrong, one of its scripts, and the names of what comes of them."""
-    table = GUIDE.read_text("utf-8").partition("| what goes wrong |")[2].partition("\n\n")[0]
+    table = PAGE.read_text("utf-8").partition("| what goes wrong |")[2].partition("\n\n")[0]
     for line in table.splitlines()[2:]:
         what, scripts, outcome = (cell.strip() for cell in line.strip("|").split(" | "))
         names = CODE.findall(outcome)
@@ -25,7 +25,7 @@ def rows():
 
 
 def scripted(api, script):
-    """Run a line of the guide; what it gives, if that is a fault or several, goes where faults go."""
+    """Run a line of the table; what it gives, if that is a fault or several, goes where faults go."""
     given = eval(script, {"api": api} | vars(simulator))
     api.faults.extend(given if isinstance(given, list) else [given] * isinstance(given, Fault))
 
@@ -42,7 +42,7 @@ async def outcome(client):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("script", "expected"), list(rows()))
-async def test_a_line_of_the_guide_does_what_it_says(script, expected):
+async def test_a_line_of_the_table_does_what_it_says(script, expected):
     """And the question after it is answered as if nothing had been."""
     async with Simulator(max_rate=None) as api:
         api.post()
@@ -57,9 +57,9 @@ async def test_a_line_of_the_guide_does_what_it_says(script, expected):
     assert second in {"TextStatus", "UnknownStatus"}
 
 
-def test_the_guide_knows_every_fault():
+def test_the_table_knows_every_fault():
     """A fault that nobody reads of is a fault that nobody scripts."""
-    told = GUIDE.read_text("utf-8")
+    told = PAGE.read_text("utf-8")
     faults = [each for each in vars(simulator).values() if isinstance(each, type) and issubclass(each, Fault)]
 
     assert {each.__name__ for each in faults if f"`{each.__name__}(" not in told} == {"Fault"}
