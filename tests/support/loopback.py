@@ -33,7 +33,7 @@ async def plain_proxy():
 
 
 @asynccontextmanager
-async def connect_proxy(leads_to=None):
+async def connect_proxy(leads_to=None, certificate="localhost"):
     """Tunnel by CONNECT, and speak TLS at the far end to a server that does not; yields the proxy's URL.
 
     With `leads_to`, every host is the one at that port.
@@ -45,7 +45,7 @@ async def connect_proxy(leads_to=None):
         host, port = ("127.0.0.1", leads_to) if leads_to else target.decode().split(":")
         async with await anyio.connect_tcp(host, int(port)) as server:
             await client.send(b"HTTP/1.1 200 OK\r\n\r\n")
-            await pump_both_ways(await with_tls(client), server)
+            await pump_both_ways(await with_tls(client, certificate), server)
 
     async with _listening(serve) as port:
         yield f"http://127.0.0.1:{port}"
@@ -90,9 +90,9 @@ async def _head(client):
     return head
 
 
-async def with_tls(client):
+async def with_tls(client, certificate="localhost"):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(_TLS / "localhost.pem", _TLS / "localhost.key")
+    context.load_cert_chain(_TLS / f"{certificate}.pem", _TLS / f"{certificate}.key")
     return await TLSStream.wrap(client, server_side=True, ssl_context=context, standard_compatible=False)
 
 
