@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     import httpx
 
 _DEFAULT_API_URL: Final = "https://api.green-api.com"
-_MAX_BODY: Final = 64 * 1024 * 1024
 _LONGEST_INTERVAL: Final = 86_400
-_MAX_MEDIA: Final = 100 * 1024 * 1024
 _T = TypeVar("_T")
 
 
@@ -61,12 +59,12 @@ class AsyncStatusesClient:
         id_instance: int | str,
         api_token_instance: str,
         *,
-        api_url: str = _DEFAULT_API_URL,
+        api_url: str = "https://api.green-api.com",
         http_client: "httpx.AsyncClient | None" = None,
         timeout: float = 60.0,
         retries: int = 2,
         max_rate: float | None = 1.0,
-        max_body: int = _MAX_BODY,
+        max_body: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
         token = _hidden(api_token_instance)
@@ -204,7 +202,7 @@ class AsyncStatusesClient:
         directory: str | os.PathLike[str],
         *,
         progress: Callable[[int, int | None], None] | None = None,
-        max_bytes: int = _MAX_MEDIA,
+        max_bytes: int = 100 * 1024 * 1024,
         allow_loopback: bool = False,
     ) -> Path:
         """Download the picture, video or voice note of a status, and return the path of the file.

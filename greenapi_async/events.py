@@ -36,7 +36,14 @@ class Health:
 
 @attrs.frozen
 class Polled:
-    """A response came: how many minutes were requested, statuses received and new, and the seconds it took."""
+    """A response came.
+
+    Attributes:
+        minutes: how many minutes were requested.
+        received: statuses in the response.
+        new: those that were not handled before.
+        seconds: how long the request took.
+    """
 
     minutes: int
     received: int
@@ -46,7 +53,13 @@ class Polled:
 
 @attrs.frozen
 class PollFailed:
-    """A poll failed and is retried in `retry_in` seconds (None: the poller gives up)."""
+    """A poll failed.
+
+    Attributes:
+        error: what went wrong.
+        retry_in: seconds until the next try, or None if the poller gives up.
+        consecutive: failures since the last response, this one included.
+    """
 
     error: GreenApiError
     retry_in: float | None
@@ -55,14 +68,23 @@ class PollFailed:
 
 @attrs.frozen
 class Recovered:
-    """A response came again, `after` seconds of failures."""
+    """A response came again after failures.
+
+    Attributes:
+        after: seconds since the first of them.
+    """
 
     after: float
 
 
 @attrs.frozen
 class GapDetected:
-    """The API no longer gives statuses of a time that was not seen; both ends are aware UTC datetimes."""
+    """The API no longer gives the statuses of a time that was not seen.
+
+    Attributes:
+        lost_from: start of that time (aware, UTC).
+        lost_to: end of that time (aware, UTC).
+    """
 
     lost_from: datetime
     lost_to: datetime
