@@ -81,6 +81,15 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--ignoreexternal", "--verifytypes", "greenapi_async")
 
 
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """Build the site, English first and Russian into it; a dead link or reference fails."""
+    shutil.rmtree("site", ignore_errors=True)
+    session.install(*nox.project.dependency_groups(PYPROJECT, "docs"))
+    for configuration in ("mkdocs.yml", "mkdocs.ru.yml"):
+        session.run("zensical", "build", "--strict", "--config-file", configuration)
+
+
 @nox.session
 def audit(session: nox.Session) -> None:
     """Ask whether anything that is installed with the package has a known vulnerability; needs the network."""
