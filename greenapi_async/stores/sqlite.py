@@ -78,7 +78,8 @@ class SQLiteStore:
         self._turn: RunVar[anyio.CapacityLimiter] | None = None
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
-        self._process = self._inode = 0
+        self._process = 0
+        self._identity = (0, 0)
         self._closed = False
 
     async def load(self, scope: str) -> Checkpoint | None:
@@ -196,9 +197,9 @@ class SQLiteStore:
         patience = max(0.0, until - time.monotonic())
         if self._database is None:
             self._database = self._open(patience)
-            self._process, self._inode = os.getpid(), self.path.stat().st_ino
+            self._process, self._identity = os.getpid(), _identity(self.path)
 
-        if self.path.stat().st_ino != self._inode:
+        if _identity(self.path) != self._identity:
             raise StoreError(f"the file {self.path} was replaced while it was open: start again")
 
         self._database.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
@@ -207,13 +208,15 @@ class SQLiteStore:
     def _open(self, patience: float) -> "sqlite3.Connection":
         import sqlite3
 
+        file = Path(os.path.realpath(self.path))  # A symlink may lead into a fresh volume.
         with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
-        if self.path.stat().st_size == 1:  # SQLite would take it for an empty file.
+        if file.stat().st_size == 1:  # SQLite would take it for an empty file.
             raise StoreError(f"the file {self.path} {_PROBLEMS['SQLITE_NOTADB']}")
 
-        database = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
+        self._check_names(file, patience)
+        database = sqlite3.connect(file, timeout=patience, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(database)
         except BaseException:
@@ -221,6 +224,22 @@ class SQLiteStore:
             raise
 
         return database
+
+    def _check_names(self, file: Path, patience: float) -> None:
+        """Refuse a file that is in use under another name: what is in the log beside that would be lost."""
+        from greenapi_async.stores import names
+
+        log = names.other_log(file)
+        if log is None and not names.is_locked_elsewhere(file, time.monotonic() + patience):
+            return
+
+        if log is None and file.stat().st_nlink == 1:
+            raise StoreError(f"the file {self.path} {_PROBLEMS['SQLITE_BUSY']}", retryable=True)
+
+        raise StoreError(
+            f"the file {self.path} is in use under another name, whose log is not seen from here "
+            f"({log or 'see ls -l: it has hard links'}): open it by that name only"
+        )
 
     def _prepare(self, database: "sqlite3.Connection") -> None:
         """Make the tables in an empty file, migrate an older one, and refuse to touch what is not ours."""
@@ -244,6 +263,11 @@ class SQLiteStore:
 
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _can_be_a_name(path: StrPath) -> bool:

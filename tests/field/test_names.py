@@ -3,9 +3,9 @@
 import os
 import signal
 import stat
-import subprocess
 import sys
 
+import anyio
 import pytest
 
 from greenapi_async import Checkpoint, SQLiteStore, StoreError
@@ -85,7 +85,7 @@ async def test_second_name_of_a_file_in_use_is_refused(place, tmp_path, opened):
 async def test_second_name_of_a_killed_process_file_is_refused(tmp_path, opened):
     """Nobody has it open, but the log beside the first name is all that has its ids."""
     first, second = tmp_path / "seen.db", tmp_path / "copy.db"
-    killed = subprocess.run([sys.executable, "-c", _KILLED, str(first)], check=False)
+    killed = await anyio.run_process([sys.executable, "-c", _KILLED, str(first)], check=False)
     assert killed.returncode == -signal.SIGKILL
     os.link(first, second)
 
