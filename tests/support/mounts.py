@@ -1,0 +1,37 @@
+"""File systems of their own, for those who may mount them."""
+
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def mounted(directory, *arguments):
+    """Mount at a directory; skip the test where that is not allowed."""
+    try:
+        subprocess.run(["mount", *arguments, directory], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def tmpfs(directory, size):
+    """Mount a file system in memory that is `size` bytes large."""
+    return mounted(directory, "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+
+
+def fill(directory):
+    """Leave no room, and return the file that takes it."""
+    ballast = directory / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)) == 4096:
+                pass
+        except OSError:
+            pass
+
+    return ballast
