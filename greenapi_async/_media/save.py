@@ -1,6 +1,5 @@
 """Save the picture, video or voice note of a status: complete, once, and only if it is of the declared type."""
 
-import errno
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from greenapi_async._http.failures import host_in, is_retryable, printable
 from greenapi_async._media import filetype, part
 from greenapi_async._media.download import download, source
 from greenapi_async._media.name import stem
+from greenapi_async._system import may_pass
 from greenapi_async._threads import to_the_end
 from greenapi_async.errors import DirectoryError, MediaError, TransportError
 from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
@@ -24,7 +24,6 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 _CHUNK: Final = 256 * 1024  # For less, switching threads costs more than writing.
 _LOCK_RETRY_INTERVAL: Final = 0.1
-_NEVER: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ})  # Names that no file can have.
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _Value = TypeVar("_Value")
 _Arguments = TypeVarTuple("_Arguments")
@@ -244,12 +243,10 @@ class _FileReceiver:
 
 async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
     """Run `work` in a thread until it returns, and raise `DirectoryError` where the system refuses."""
-    retryable = True
     try:
         return await to_the_end(work, *arguments)
     except OSError as error:
-        reason = error.strerror or str(error)
-        retryable = error.errno not in _NEVER
+        reason, retryable = error.strerror or str(error), may_pass(error)
     except ValueError:
         reason, retryable = "no directory can have such a name", False
 

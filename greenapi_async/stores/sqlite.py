@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
 
+from greenapi_async._system import check_open_files, may_pass
 from greenapi_async.errors import ConfigurationError, StoreError
 from greenapi_async.stores.base import Checkpoint
 
@@ -37,8 +38,15 @@ _FROM_FORMAT_1: Final = (
     f"PRAGMA user_version = {_FORMAT}",
 )
 _PATIENCE: Final = 2.0  # The waiting is the poller's, which can be cancelled; a thread cannot.
-_RETRYABLE: Final = {"SQLITE_BUSY", "SQLITE_FULL"}
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_FILES: Final = 4  # The database, its log and the log's index, or a journal while it is made.
+_ERRNOS: Final = {  # What the system said, as far as SQLite tells.
+    "SQLITE_BUSY": errno.EBUSY,
+    "SQLITE_FULL": errno.ENOSPC,
+    "SQLITE_IOERR_SHMSIZE": errno.ENOSPC,
+    "SQLITE_IOERR_WRITE": errno.EDQUOT,  # Or another limit; a disk that fails is found by the next fsync.
+    "SQLITE_NOMEM": errno.ENOMEM,
+    "SQLITE_PROTOCOL": errno.EAGAIN,  # Many opened it at once.
+}
 _PROBLEMS: Final = {
     "SQLITE_BUSY": f"was locked by another program for {_PATIENCE:.0f} seconds",
     "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file, who owns it, and what its directory permits",
@@ -208,6 +216,7 @@ class SQLiteStore:
     def _open(self, patience: float) -> "sqlite3.Connection":
         import sqlite3
 
+        check_open_files(_FILES)  # SQLite would only say that it cannot open one.
         file = Path(os.path.realpath(self.path))  # A symlink may lead into a fresh volume.
         with suppress(FileExistsError):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -302,10 +311,13 @@ def _blob(id_: str) -> bytes:
 
 def _problem(error: Exception) -> tuple[str, bool]:
     """Return what is wrong with the file, and whether waiting may help."""
-    name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
     if isinstance(error, ValueError):
-        name = "SQLITE_CORRUPT"
-    if isinstance(error, OSError) and error.errno in _FULL:
-        name = "SQLITE_FULL"
+        return _PROBLEMS["SQLITE_CORRUPT"], False
 
-    return _PROBLEMS.get(name, f"failed: {error}"), name in _RETRYABLE
+    if isinstance(error, OSError):
+        return f"failed: {error.strerror}", may_pass(error)
+
+    name: str = getattr(error, "sqlite_errorname", "")
+    kind = "_".join(name.split("_")[:2])
+    said = _ERRNOS.get(name) or _ERRNOS.get(kind)
+    return _PROBLEMS.get(kind, f"failed: {error}"), said is not None and may_pass(OSError(said, ""))

@@ -125,18 +125,18 @@ async def test_what_stands_in_the_way_of_a_download_stays(obstacle, saving, tmp_
     assert not caught.value.retryable
 
 
-@pytest.mark.parametrize("spare", range(5))
+@pytest.mark.parametrize("spare", range(3))
 async def test_store_waits_for_files_that_the_process_may_open(spare, tmp_path):
     """SQLite says "cannot open" whatever the reason, so a bot with many downloads ended: "see who owns it"."""
     store = SQLiteStore(tmp_path / "seen.db")
     await SQLiteStore(tmp_path / "other.db").aclose()  # It loads SQLite.
 
-    with limited(resource.RLIMIT_NOFILE, open_files() - 1 + spare):
-        try:
-            await store.record("1", ["a"], MARKS, 5.0)
-        except StoreError as error:
-            assert error.retryable
-            assert "Too many open files" in str(error)
+    with (
+        limited(resource.RLIMIT_NOFILE, open_files() - 1 + spare),
+        pytest.raises(StoreError, match="Too many open files") as caught,
+    ):
+        await store.record("1", ["a"], MARKS, 5.0)
+    assert caught.value.retryable
 
     await store.record("1", ["a"], MARKS, 5.0)
     assert await store.unseen("1", ["a", "b"]) == {"b"}
