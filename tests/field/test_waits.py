@@ -84,7 +84,7 @@ async def test_closing_one_of_a_family_ends_its_own_waits_only(what, tmp_path):
     """The others go on over the connections that they share."""
     async with (
         Simulator(max_rate=None) as api,
-        client_of(api, timeout=30.0, max_rate=0.1 if what == "its turn" else None) as first,
+        client_of(api, timeout=30.0, max_rate=0.5 if what == "its turn" else None) as first,
     ):
         one, other = (first.for_instance(api.id_instance, api.token) for _ in range(2))
         wait = await _wait(what, api, one, tmp_path)
