@@ -82,7 +82,7 @@ class ResponseError(GreenApiError):
     The codes are listed at https://green-api.com/en/docs/api/common-errors/
 
     Attributes:
-        message: what the API said, redacted and truncated, or what the code means.
+        message: what the API said, truncated, unless the token is in it, or what the code means.
         http_code: the HTTP status code.
         default_http_code: the `http_code` of an error made without one.
         retryable: whether the same request may succeed on retry; false unless a subclass says otherwise.
@@ -99,7 +99,7 @@ class ResponseError(GreenApiError):
 
 
 class AuthenticationError(ResponseError):
-    """401: the API does not know this token.
+    """401: the API does not know this token, or a front-end before it wants a login of its own.
 
     Attributes:
         message: what the code means and what to check, then what the API said.
@@ -138,7 +138,7 @@ class InstanceNotReadyError(ResponseError):
     """The instance is starting, or its WhatsApp account is not authorized.
 
     Attributes:
-        message: what the API said, redacted and truncated.
+        message: what the API said, truncated, unless the token is in it.
         http_code: the HTTP status code; 200 if the API sent an object in place of an array.
         reason: `"starting"` (ready within seconds) or `"not authorized"` (someone must scan the QR code).
         retryable: true if `reason` is `"starting"`.
@@ -158,7 +158,7 @@ class BadRequestError(ResponseError):
     """400 and other 4xx: retrying will not help; change the request or the account.
 
     Attributes:
-        message: what the API said, redacted and truncated.
+        message: what the API said, truncated, unless the token is in it.
         http_code: the HTTP status code, 400 to 498.
         retryable: always false.
     """
@@ -220,7 +220,7 @@ class ServerError(ResponseError):
     """408, 421, 425, 499, 5xx or any other code that is the server's own fault.
 
     Attributes:
-        message: what the API said, redacted and truncated.
+        message: what the API said, truncated, unless the token is in it.
         http_code: the HTTP status code.
         retryable: always true.
     """

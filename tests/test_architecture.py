@@ -37,7 +37,7 @@ NEVER = {("_polling", "_http")}  # What to request next does not depend on how i
 INSIDE = {
     "cli": ["arguments", "commands", "saver", "terminal"],
     "_polling": ["tick", "origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"],
-    "_api": ["instance", "refusals", "token"],
+    "_api": ["instance", "refusals", "frontend", "token"],
     "_media": ["save", "download", "part", "name", "filetype"],
     "_decoding": [
         *("page", "portions", "alone", "portion"),

@@ -12,7 +12,7 @@ import attrs
 from greenapi_async._api import refusals
 from greenapi_async._api.token import MASK, MaskedURL, Secret, on_the_wire, redacted, watch_loggers
 from greenapi_async._decoding.page import Page, read, scan
-from greenapi_async._http.address import is_loopback, parsed_url
+from greenapi_async._http.address import is_loopback, parsed_url, url_text
 from greenapi_async._http.exchange import Http, Response
 from greenapi_async.errors import ClientClosedError, ConfigurationError, GreenApiError, sealed
 from greenapi_async.models import Status
@@ -58,9 +58,9 @@ class Instance:
         """
         watch_loggers()
         self.id_instance: str = _checked_id(id_instance)
-        url = _checked_api_url(api_url)
-        self.api_url: str = str(url).rstrip("/")
         self._token = _checked_token(token)
+        url = _checked_api_url(api_url, self._token)
+        self.api_url: str = str(url).rstrip("/")
         http.check(url)
         self._http = http
         self._limiter = http.limiter(period, f"{url.scheme}://{url.netloc.decode()}", self.id_instance)
@@ -118,7 +118,7 @@ class Instance:
         self.check_open()
         try:
             response = await self._response(minutes)
-            array = refusals.array_in(response.body)
+            array = refusals.array_in(response.body, headers=response.headers, quotable=self._token.quotable)
             return response, None if array is None else await decode(array)
         except GreenApiError as error:
             failure = sealed(error)
@@ -133,20 +133,25 @@ class Instance:
             raise sealed(error)  # noqa: B904 - it is the same exception.
 
     async def _exchange(self, minutes: int | None) -> Response:
+        url = self._url(minutes)
         with on_the_wire(self._token):
-            response = await self._http.get(
-                self._url(minutes), self._limiter, owner=self, redact=self._token.redact_text
-            )
-
-        # A short made-up token may be a word of somebody's text; of a refusal's own words it is none.
-        if response.http_code != 200 or self._token.is_distinctive or response.body.lstrip()[:1] != b"[":
-            response = attrs.evolve(response, body=await redacted(response.body, self._token))
+            response = await self._http.get(url, self._limiter, owner=self, quotable=self._token.quotable)
 
         if refusals.says_nothing(response.http_code, response.headers, response.body):
             return attrs.evolve(response, body=b"")
 
         if response.http_code != 200:
-            raise refusals.refusal(response.http_code, response.headers, response.body)
+            raise refusals.refusal(
+                response.http_code,
+                response.headers,
+                response.body,
+                self._token.quotable,
+                token_sent=url.was_read,
+            )
+
+        # A short made-up token may be a word of somebody's text.
+        if self._token.is_distinctive or response.body.lstrip()[:1] != b"[":
+            response = attrs.evolve(response, body=await redacted(response.body, self._token))
 
         return response
 
@@ -175,9 +180,16 @@ def _checked_token(token: Secret) -> Secret:
     return token
 
 
-def _checked_api_url(api_url: object) -> "httpx.URL":
+def _checked_api_url(api_url: object, token: Secret) -> "httpx.URL":
     """Return the address: https only, and http for loopback; a path is kept."""
-    url = parsed_url(api_url) if isinstance(api_url, str) and not {"?", "#", "@"} & set(api_url) else None
+    text = url_text(api_url)
+    if token.is_pasted_in(text):
+        raise ConfigurationError(
+            "api_url must be the address alone, like https://1101.api.green-api.com, without the id and the token, "
+            "which are arguments of their own (GREEN_API_URL)"
+        )
+
+    url = parsed_url(text) if text and not {"?", "#", "@"} & set(text) else None
     if url is None:
         raise ConfigurationError("api_url must look like https://1101.api.green-api.com (GREEN_API_URL)")
 

@@ -1,8 +1,9 @@
 """What a response means that brings no array: HTTP code, headers and body in, our error out. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from greenapi_async._api.frontend import page_title, wants_login
 from greenapi_async._decoding.text import loads_object, parse
 from greenapi_async._http.failures import host_in, is_retryable, printable
 from greenapi_async.errors import (
@@ -21,6 +22,7 @@ from greenapi_async.errors import (
 )
 
 _SILENT = "the API did not say why"
+_PAGE = "a web page came, which is not the API's: is a proxy or a captive portal in the way?"
 _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
     401: (AuthenticationError, "the API does not know this token: check GREEN_API_TOKEN_INSTANCE"),
     403: (
@@ -29,36 +31,58 @@ _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
     ),
     404: (NotFoundError, "no such method at this address: check api_url (GREEN_API_URL)"),
 }
+_LOGIN = "not the API, but something in front of it wants a login: check api_url (GREEN_API_URL) and what is in between"
+_TOO_OFTEN = "more than one request a second: perhaps this instance is polled twice"
+_NEVER_GOT_IT = (
+    "the API does not know this token, for it never got it: the transport of http_client, or a hook, sends *** in its "
+    "place; let it send request.url as it came, or a copy_with of that, whose raw_path holds the token"
+)
 
 
-def refusal(http_code: int, headers: Mapping[str, str], body: bytes) -> ResponseError:
+def refusal(
+    http_code: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    quotable: Callable[[str], str],
+    *,
+    token_sent: bool = True,
+) -> ResponseError:
     """Return the error that a response other than 200 stands for.
 
-    The body must be free of secrets; what is kept of it is cut at 512 bytes. The codes are those of
-    https://green-api.com/en/docs/api/common-errors/
+    Of the stranger's words nothing is quoted but what `quotable` leaves of them, cut at 512 bytes. The codes are those
+    of https://green-api.com/en/docs/api/common-errors/
     """
-    said = _said(body)
+    title = page_title(headers, body)
+    login = printable(quotable(wants_login(headers))) if http_code == 401 else ""
+    said = _said(body, quotable) if title is None else ""
+    quoted = _quoted(login or said) if title is None else _titled(title, quotable)
 
     if http_code in _PLAIN:
         error, meaning = _PLAIN[http_code]
-        return error(f"{meaning}{_quoted(said)}", http_code=http_code)
+        if http_code == 401 and (title is not None or login):
+            meaning = _LOGIN
+        elif http_code == 401 and not token_sent:
+            meaning = _NEVER_GOT_IT
+
+        return error(f"{meaning}{quoted}", http_code=http_code)
 
     if http_code == 429:
         return RateLimitedError(
-            "more than one request a second: perhaps this instance is polled twice",
+            _TOO_OFTEN if title is None else f"too many requests{quoted}",
             retry_after=_seconds(headers.get("retry-after")),
         )
 
     if http_code == 466:
-        return _quota(loads_object(body.decode(errors="replace")))
+        return _quota(loads_object(body.decode(errors="replace")), quotable)
 
     if 300 <= http_code < 400:
-        return _redirect(http_code, headers.get("location"))
+        return _redirect(http_code, headers.get("location"), quotable)
 
+    words = said or (_SILENT if title is None else f"{_PAGE}{quoted}")
     if 400 <= http_code < 500 and not is_retryable(http_code):
-        return _not_ready(said, http_code) or BadRequestError(said or _SILENT, http_code=http_code)
+        return _not_ready(said, http_code) or BadRequestError(words, http_code=http_code)
 
-    return ServerError(said or _SILENT, http_code=http_code)
+    return ServerError(words, http_code=http_code)
 
 
 def says_nothing(http_code: int, headers: Mapping[str, str], body: bytes) -> bool:
@@ -71,7 +95,9 @@ def says_nothing(http_code: int, headers: Mapping[str, str], body: bytes) -> boo
     return 200 < http_code < 300 and (empty or body.split() in ([b"[]"], [b"[", b"]"]))
 
 
-def array_in(body: bytes) -> bytes | None:
+def array_in(
+    body: bytes, *, headers: Mapping[str, str] | None = None, quotable: Callable[[str], str] = str
+) -> bytes | None:
     """Return the JSON array that a 200 brings, or None where it says nothing: it is empty or `null`.
 
     An array comes without what may stand around it; whether it is one to its end is for the decoder to find out.
@@ -87,11 +113,15 @@ def array_in(body: bytes) -> bytes | None:
     if trimmed.startswith(b"["):
         return _closed(trimmed)
 
+    title = page_title(headers or {}, body)
+    if title is not None:
+        raise DecodeError(f"{_PAGE}{_titled(title, quotable)}")
+
     value = parse(trimmed)
     if value is None:
         return None
 
-    raise _no_array(value)
+    raise _no_array(value, quotable)
 
 
 def _closed(array: bytes) -> bytes:
@@ -101,27 +131,29 @@ def _closed(array: bytes) -> bytes:
     raise DecodeError(f"the response is not JSON: the array is not closed at byte {len(array)}")
 
 
-def _no_array(value: Any) -> GreenApiError:
+def _no_array(value: Any, quotable: Callable[[str], str]) -> GreenApiError:
     reason = value.get("reason") or value.get("message") if isinstance(value, dict) else None
-    said = printable(str(reason or ""))
+    said = printable(quotable(str(reason or "")))
 
     return _not_ready(said, http_code=200) or DecodeError(
         f"expected a JSON array of statuses, got {type(value).__name__}{_quoted(said)}"
     )
 
 
-def _said(body: bytes) -> str:
-    """Return what a refusal says in words; a web page says nothing."""
+def _said(body: bytes, quotable: Callable[[str], str]) -> str:
+    """Return what a refusal says in words."""
     text = body.decode(errors="replace").strip()
-    if text.startswith("<"):
-        return ""
-
     said = loads_object(text)
-    return printable(str(said.get("message") or said.get("reason") or text))
+    return printable(quotable(str(said.get("message") or said.get("reason") or text)))
 
 
 def _quoted(said: str) -> str:
     return f'; it says "{said}"' if said else ""
+
+
+def _titled(title: str, quotable: Callable[[str], str]) -> str:
+    words = printable(quotable(title))
+    return f'; its page says "{words}"' if words else "; it is a page without a title that can be shown"
 
 
 def _not_ready(said: str, http_code: int) -> InstanceNotReadyError | None:
@@ -133,14 +165,14 @@ def _not_ready(said: str, http_code: int) -> InstanceNotReadyError | None:
     return None
 
 
-def _quota(body: Mapping[str, Any]) -> QuotaExceededError:
+def _quota(body: Mapping[str, Any], quotable: Callable[[str], str]) -> QuotaExceededError:
     status = body.get("invokeStatus") or body.get("correspondentsStatus")
     told = status if isinstance(status, dict) else {}
-    description = printable(str(told.get("description") or "")) or None
+    description = printable(quotable(str(told.get("description") or ""))) or None
 
     return QuotaExceededError(
         description or "the quota of the plan is used up",
-        method=printable(str(told.get("method") or "")) or None,
+        method=printable(quotable(str(told.get("method") or ""))) or None,
         used=_count(told.get("used")),
         total=_count(told.get("total")),
         description=description,
@@ -155,8 +187,10 @@ def _count(value: Any) -> int | None:
         return None
 
 
-def _redirect(http_code: int, location: str | None) -> UnexpectedRedirectError:
-    where = host_in(location)
+def _redirect(
+    http_code: int, location: str | None, quotable: Callable[[str], str]
+) -> UnexpectedRedirectError:
+    where = quotable(host_in(location) or "") or None
     return UnexpectedRedirectError(
         f"redirected to {where or 'elsewhere'}: is a proxy or a captive portal in the way?",
         http_code=http_code,

@@ -1,21 +1,27 @@
 """The token: held so that it does not print, found in what others say, kept out of their logs."""
 
 import functools
+import html
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, NoReturn
-from urllib.parse import quote
+from itertools import islice
+from typing import Any, Final, NoReturn, Self
+from urllib.parse import quote, unquote
 
 import httpx
 
 from greenapi_async._turn import Turn
 
 MASK: Final = "***"
+_CUT: Final = "(not shown: it holds the token)"
+_CALL = "/wainstance"
 _DISTINCTIVE = 16
+_DEEPEST = 16  # Nobody encodes more often by mistake; each level is a pass over the whole.
 _LARGE = 1024 * 1024
+_ESCAPE = re.compile(r"[\\%]u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 _TALKATIVE_LOGGERS = [
     logging.getLogger(name)
     for name in (
@@ -32,9 +38,9 @@ _TALKATIVE_LOGGERS = [
 
 
 class Secret:
-    """A text that prints as `***` and does not pickle; `reveal` gives it, `redact` finds it."""
+    """A text that prints as `***` and does not pickle; `reveal` gives it, `quotable` and `redact` find it."""
 
-    __slots__ = ("_spellings", "_text")
+    __slots__ = ("_folded", "_spellings", "_text")
 
     def __init__(self, text: str) -> None:
         encoded = {quote(text), quote(text, safe="")}
@@ -43,6 +49,7 @@ class Secret:
         self._spellings = {
             spelling.encode() for spelling in {text, text.replace("/", "\\/")} | encoded | lower_case
         }
+        self._folded = {level.casefold() for level in islice(_levels(text), _DEEPEST)}
 
     def reveal(self) -> str:
         """Return the text: only ever for the wire."""
@@ -52,6 +59,15 @@ class Secret:
     def is_distinctive(self) -> bool:
         """Whether no other text is likely to contain it: a made-up "token" is in many."""
         return len(self._text) >= _DISTINCTIVE
+
+    def quotable(self, text: str) -> str:
+        """Return a stranger's words, or none of them where the token is in them, however it is encoded and cased."""
+        return "" if self._is_in(text) else text
+
+    def is_pasted_in(self, url: str) -> bool:
+        """Return whether an address is one of a whole call, which holds the token, or else holds it."""
+        is_call = any(_CALL in level.casefold() for level in islice(_levels(url), _DEEPEST))
+        return is_call or (self.is_distinctive and self._is_in(url))
 
     def occurs(self, body: bytes, start: int, stop: int) -> bool:
         """Tell whether it begins between two places of a body, raw or percent-encoded."""
@@ -67,11 +83,47 @@ class Secret:
         """Return the text with `***` for every occurrence, raw or percent-encoded."""
         return self.redact(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
 
+    def _is_in(self, text: str) -> bool:
+        for depth, level in enumerate(_levels(text)):
+            folded = level.casefold()
+            if depth == _DEEPEST or any(each in folded for each in self._folded):
+                return True
+
+        return False
+
     def __repr__(self) -> str:
         return MASK
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret does not pickle")
+        raise TypeError("a secret does not pickle, nor does the URL that holds it: pickle str(url)")
+
+
+def _levels(text: str) -> Iterator[str]:
+    """Yield a text, then decoded once, twice, and so on until that changes nothing."""
+    while True:
+        yield text
+        decoded = _decoded(text)
+        if decoded == text:
+            return
+
+        text = decoded
+
+
+def _decoded(text: str) -> str:
+    """Undo one round of JSON's (and Python's), percent and HTML encoding."""
+    plain = unquote(_ESCAPE.sub(_character, text))
+    try:
+        return html.unescape(plain)
+    except ValueError:  # A number of thousands of digits.
+        return plain
+
+
+def _character(escape: re.Match[str]) -> str:
+    digits = escape[1] or escape[2]
+    return chr(int(digits, 16)) if digits else escape[3]
 
 
 def is_token(text: str) -> bool:
@@ -103,6 +155,9 @@ def _redact_record(record: logging.LogRecord) -> bool:
     if secret is not None:
         said = record.getMessage()
         cleaned = secret.redact_text(said)
+        if not secret.quotable(cleaned):
+            cleaned = _CUT
+
         if cleaned != said:
             record.msg, record.args = cleaned, ()
 
@@ -115,17 +170,44 @@ _parsed = functools.lru_cache(maxsize=1024)(httpx.URL)  # Most requests are sent
 class MaskedURL(httpx.URL):
     """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
 
-    httpx logs every URL at INFO, and the token stands in its path.
+    httpx logs every URL at INFO, and the token stands in its path. Copies that are made by its own methods hold it,
+    too; `httpx.URL(url)`, `httpx.Request(…, url)` and its text do not.
     """
 
-    def __init__(self, url: str, token: Secret) -> None:
-        super().__init__(_parsed(url))
+    def __init__(self, url: str | httpx.URL, token: Secret, reads: list[None] | None = None) -> None:
+        super().__init__(_parsed(url) if isinstance(url, str) else url)
         self._token = token
+        self._reads: list[None] = [] if reads is None else reads
 
     @property
     def raw_path(self) -> bytes:
-        before, _, after = super().raw_path.rpartition(MASK.encode())
-        return before + quote(self._token.reveal(), safe="").encode() + after
+        self._reads.append(None)
+        path, *query = super().raw_path.split(b"?", 1)
+        before, _, after = path.rpartition(MASK.encode())
+        return b"?".join([before + self._spelled().encode() + after, *query])
+
+    @property
+    def was_read(self) -> bool:
+        """Whether anybody has read what goes on the wire, of this or of a copy."""
+        return bool(self._reads)
+
+    def copy_with(self, **changes: Any) -> httpx.URL:
+        """Return a copy that holds the token as well, where its path still has a place for it."""
+        raw_path = changes.get("raw_path")
+        if isinstance(raw_path, bytes):
+            changes["raw_path"] = raw_path.replace(self._spelled().encode(), MASK.encode())
+
+        return self._like_this(super().copy_with(**changes))
+
+    def join(self, url: httpx.URL | str) -> httpx.URL:
+        """Return an absolute URL that holds the token as well, where its path still has a place for it."""
+        return self._like_this(super().join(url))
+
+    def _like_this(self, url: httpx.URL) -> httpx.URL:
+        return type(self)(url, self._token, self._reads) if MASK in url.path else url
+
+    def _spelled(self) -> str:
+        return quote(self._token.reveal(), safe="")
 
 
 async def redacted(body: bytes, token: Secret) -> bytes:

@@ -2,11 +2,14 @@
 
 import ipaddress
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import httpx
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+WIRE_URL: Final = "greenapi_async.wire_url"
+"""The extension of a request that holds the URL to send, where the request's own is for show."""
 
 _LAST_PORT = 65_535
 _UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -46,6 +49,11 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
 
     return address.ipv4_mapped or address.sixtofour
+
+
+def url_text(url: object) -> str:
+    """Return the text of a URL, be it given as a text or as httpx's object, or an empty one for anything else."""
+    return str(url) if isinstance(url, str | httpx.URL) else ""
 
 
 def parsed_url(text: str) -> httpx.URL | None:

@@ -10,6 +10,7 @@ import anyio
 import attrs
 import httpx
 
+from greenapi_async._http.address import WIRE_URL
 from greenapi_async._http.body import refusal_body, whole_body
 from greenapi_async._http.failures import NO_ANSWER, transport_error
 from greenapi_async._http.limiter import Origin, RateLimiter, Slots
@@ -112,9 +113,9 @@ class Http:
             raise ClientClosedError(_CLOSED)
 
     async def get(
-        self, url: httpx.URL, limiter: RateLimiter, *, owner: object, redact: Callable[[str], str]
+        self, url: httpx.URL, limiter: RateLimiter, *, owner: object, quotable: Callable[[str], str]
     ) -> Response:
-        """Send one GET when it is its turn, and read the response; `redact` cleans what an error says.
+        """Send one GET when it is its turn, and read the response; an error says what `quotable` leaves.
 
         Raises:
             ClientClosedError: the client underneath is closed, or the owner closed meanwhile.
@@ -137,7 +138,7 @@ class Http:
                 if self.closed:
                     raise ClientClosedError(_CLOSED) from None
 
-                raise transport_error(error, redact) from None
+                raise transport_error(error, quotable) from None
             finally:
                 del running.owners[scope]
 
@@ -160,12 +161,14 @@ class Http:
         return Response(http_code=http_code, headers=headers, body=body, duration=duration)
 
     async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
-        if self._owned:  # It has nothing to merge but its headers.
-            request = httpx.Request("GET", url, headers=self.client.headers)
+        if (
+            self._owned
+        ):  # It has nothing to merge but its headers; its transport alone sees more than a masked copy.
+            request = httpx.Request("GET", url, headers=self.client.headers, extensions={WIRE_URL: url})
         else:
             request = self.client.build_request("GET", url, headers=HEADERS, timeout=None)
+            request.url = url  # Free of the client's params, and with its own way onto the wire.
 
-        request.url = url  # Free of an injected client's params, and with its own way onto the wire.
         response = await self.client.send(request, stream=True, follow_redirects=False)
         try:
             if response.status_code == 200:

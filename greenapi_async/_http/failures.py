@@ -18,10 +18,14 @@ NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedReso
 """What is raised where no whole response comes."""
 
 
-def transport_error(error: BaseException, redact: Callable[[str], str] = str) -> TransportError:
-    """Return our error for one of `NO_ANSWER`, with the first of its causes that says something."""
+class ProxyRefusalError(Exception):
+    """The cause of an error that a retry cannot help: a proxy does not take the username or password."""
+
+
+def transport_error(error: BaseException, quotable: Callable[[str], str] = str) -> TransportError:
+    """Return our error for one of `NO_ANSWER`, with the first of its causes that says something quotable."""
     causes = _causes(error)
-    said = next(filter(None, (printable(redact(str(each))) for each in causes)), "")
+    said = next(filter(None, (printable(quotable(str(each))) for each in causes)), "")
     message = f"{type(error).__name__}: {said}" if said else type(error).__name__
 
     for each in causes:
@@ -31,7 +35,8 @@ def transport_error(error: BaseException, redact: Callable[[str], str] = str) ->
             )
 
     # That is how httpx tells of a proxy that wants a password: of an injected client; our own tunnel tells it itself.
-    refused = isinstance(error, httpx.ProxyError) and said.startswith("407")
+    refused = isinstance(error, httpx.ProxyError) and str(error).startswith("407")
+    refused = refused or any(isinstance(each, ProxyRefusalError) for each in causes)
     return TransportError(message, refused="proxy" if refused else None)
 
 

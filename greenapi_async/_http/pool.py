@@ -9,6 +9,7 @@ import anyio
 import httpcore
 import httpx
 
+from greenapi_async._http.address import WIRE_URL
 from greenapi_async._http.loops import PerLoop
 
 _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
@@ -70,8 +71,8 @@ class ConnectionPool:
 
 
 def _for_httpcore(request: httpx.Request) -> httpcore.Request:
-    url = request.url
-    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    url, path = request.url, request.extensions.get(WIRE_URL, request.url).raw_path
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=path)
     return httpcore.Request(request.method, target, headers=request.headers.raw, content=request.stream)
 
 

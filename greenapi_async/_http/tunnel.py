@@ -12,9 +12,9 @@ from anyio.streams.tls import TLSStream
 from python_socks import ProxyError, ProxyType
 from python_socks.async_.anyio.v2 import Proxy as Handshake
 
+from greenapi_async._http.failures import ProxyRefusalError
 from greenapi_async._http.network import Network, Stream
 from greenapi_async._http.proxy import Proxy
-from greenapi_async.errors import TransportError
 
 _BROKEN = (OSError, ValueError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 _LONGEST_HEAD = 65_536
@@ -51,8 +51,8 @@ class Tunnel(Network):
         """Connect to the proxy, and let it connect further.
 
         Raises:
-            TransportError: the proxy refuses the user or the password.
-            httpcore.ProxyError: it cannot be reached, or does not connect.
+            httpcore.ProxyError: it cannot be reached, does not connect, or refuses the user or the password; then
+                the cause is a `ProxyRefusalError`.
         """
         try:
             line: Any = await self._handshake.connect(host, port, timeout=math.inf)
@@ -65,7 +65,8 @@ class Tunnel(Network):
 
         where = f"the proxy that {self._proxy.variable} names"
         if refused:
-            raise TransportError(f"{where} refused the user or the password: {problem}", refused="proxy")
+            message = f"{where} refused the user or the password: {problem}"
+            raise httpcore.ProxyError(message) from ProxyRefusalError()
 
         raise httpcore.ProxyError(f"{where} did not connect: {problem}")
 

@@ -29,6 +29,10 @@ def said(message, code=400):
     ).encode()
 
 
+def refusal(http_code, headers, body):
+    return _refusals.refusal(http_code, headers, body, quotable=str)
+
+
 def quota(**statuses):
     return json.dumps(statuses).encode()
 
@@ -248,7 +252,7 @@ REFUSALS = {
             {"content-type": "text/html"},
             GATEWAY,
             errors.ServerError,
-            {"message": "the API did not say why", "retryable": True},
+            {"retryable": True},
         )
         for code in (502, 503, 504)
     },
@@ -288,37 +292,33 @@ REFUSALS = {
 )
 def test_a_refusal_has_its_error(http_code, headers, body, error, attributes):
     """The code decides first; the body only tells more."""
-    refusal = _refusals.refusal(http_code, headers, body)
+    refused = refusal(http_code, headers, body)
 
-    assert type(refusal) is error
-    assert {name: getattr(refusal, name) for name in attributes} == attributes
-    assert refusal.http_code == http_code
-    assert str(refusal).startswith(f"HTTP {http_code}: ")
-    assert "<" not in str(refusal)
+    assert type(refused) is error
+    assert {name: getattr(refused, name) for name in attributes} == attributes
+    assert refused.http_code == http_code
+    assert str(refused).startswith(f"HTTP {http_code}: ")
+    assert "<" not in str(refused)
 
 
 @pytest.mark.parametrize("body", [b"", NGINX, said("x", 403)])
 def test_access_denied_names_the_causes(body):
     """nginx tells none of them."""
-    message = str(_refusals.refusal(403, {}, body))
+    message = str(refusal(403, {}, body))
 
     assert all(cause in message for cause in ("beta access not granted", "api_url", "suspended"))
 
 
 def test_what_the_api_said_is_added_to_what_the_code_means():
-    assert str(_refusals.refusal(403, {}, said("instance is suspended"))).endswith(
-        '; it says "instance is suspended"'
-    )
-    assert str(_refusals.refusal(404, {}, said("Cannot GET /x"))).endswith('; it says "Cannot GET /x"')
+    assert str(refusal(403, {}, said("instance is suspended"))).endswith('; it says "instance is suspended"')
+    assert str(refusal(404, {}, said("Cannot GET /x"))).endswith('; it says "Cannot GET /x"')
 
 
 def test_only_the_host_of_a_redirect_is_kept():
     """The rest of a Location can hold anything, the token too."""
-    refusal = _refusals.refusal(
-        302, {"location": "https://u:pw@wifi.example:8443/login?token=SECRET#SECRET"}, b""
-    )
+    refused = refusal(302, {"location": "https://u:pw@wifi.example:8443/login?token=SECRET#SECRET"}, b"")
 
-    assert all(part not in f"{refusal} {vars(refusal)}" for part in ("SECRET", "pw", "8443", "login"))
+    assert all(part not in f"{refused} {vars(refused)}" for part in ("SECRET", "pw", "8443", "login"))
 
 
 # What is kept of a stranger's words
@@ -329,7 +329,7 @@ def test_only_the_host_of_a_redirect_is_kept():
 )
 def test_a_message_is_cut_at_512_bytes(body):
     """A character is not cut in two."""
-    message = _refusals.refusal(400, {}, body).message
+    message = refusal(400, {}, body).message
 
     assert MOST - 4 <= len(message.encode()) <= MOST
     assert "\ufffd" not in message
@@ -337,18 +337,16 @@ def test_a_message_is_cut_at_512_bytes(body):
 
 @pytest.mark.parametrize("http_code", [401, 403, 404])
 def test_what_is_quoted_is_cut_as_well(http_code):
-    quoted = _refusals.refusal(http_code, {}, b"x" * 10_000).message.partition('it says "')[2]
+    quoted = refusal(http_code, {}, b"x" * 10_000).message.partition('it says "')[2]
 
     assert quoted == "x" * MOST + '"'
 
 
 def test_the_words_on_the_quota_and_the_host_are_cut_as_well():
-    refusal = _refusals.refusal(
-        466, {}, quota(invokeStatus=invoke(description="x" * 9999, method="y" * 9999))
-    )
-    redirect = _refusals.refusal(302, {"location": f"https://{'x' * 9999}/"}, b"")
+    refused = refusal(466, {}, quota(invokeStatus=invoke(description="x" * 9999, method="y" * 9999)))
+    redirect = refusal(302, {"location": f"https://{'x' * 9999}/"}, b"")
 
-    assert (len(refusal.description), len(refusal.message), len(refusal.method)) == (MOST, MOST, MOST)
+    assert (len(refused.description), len(refused.message), len(refused.method)) == (MOST, MOST, MOST)
     assert len(redirect.location) == MOST
 
 
@@ -376,10 +374,10 @@ def test_control_and_bidi_characters_are_gone(text, printable):
     st.binary() | st.text().map(said) | st.text().map(str.encode),
 )
 def test_whatever_a_refusal_brings_the_error_is_one_printable_line(http_code, headers, body):
-    refusal = _refusals.refusal(http_code, headers, body)
+    refused = refusal(http_code, headers, body)
 
-    assert str(refusal).isprintable()
-    assert len(refusal.message.encode()) < MOST + 200
+    assert str(refused).isprintable()
+    assert len(refused.message.encode()) < MOST + 300
 
 
 # 200 with JSON that is no array

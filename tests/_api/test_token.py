@@ -1,11 +1,13 @@
 """The canary: whatever happens, the token is nowhere that anybody could print, log, pickle or trace."""
 
 import asyncio
+import html
 import json
 import logging
 import pickle
+import re
 import traceback
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import anyio
 import httpx
@@ -13,6 +15,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from clients import client_of
 from loopback import connect_proxy, plain_proxy, trusting_context
+from media_world import Raw
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -42,6 +45,20 @@ SPELLINGS = {
 ECHO = f"/waInstance1101000001/getIncomingStatuses/{TOKEN}?minutes=5"
 ENCODED_ECHO = f"https://portal.example/?from={quote(ECHO, safe='')}"
 
+# What nobody would look for, and a gateway or a login page does write.
+ODD = {
+    "doubly percent-encoded": quote(quote(TOKEN, safe=""), safe=""),
+    "percent-encoded four times": quote(quote(quote(quote(TOKEN, safe=""), safe=""), safe=""), safe=""),
+    "percent-encoded throughout": "".join(f"%{ord(char):02x}" for char in TOKEN),
+    "in HTML's decimal": "".join(f"&#{ord(char)};" for char in TOKEN),
+    "in HTML's hexadecimal": "".join(f"&#x{ord(char):X};" for char in TOKEN),
+    "in HTML of HTML": "".join(f"&amp;#{ord(char)};" for char in TOKEN),
+    "in JSON's escapes": "".join(f"\\u{ord(char):04x}" for char in TOKEN),
+    "in Python's escapes": "".join(f"\\x{ord(char):02x}" for char in TOKEN),
+    "in upper case": TOKEN.upper(),
+    "in JSON in HTML in percent": quote(json.dumps(TOKEN)).replace("%", "&#37;"),
+}
+
 FAULTS = {
     "success": None,
     "echoed in an array": Answer(json.dumps([{"path": ECHO}, TOKEN, {"message": ENCODED_ECHO}])),
@@ -57,6 +74,26 @@ FAULTS = {
         for code in (400, 401, 403, 404, 429, 466, 499, 500, 502, 503, 504)
     },
     "refused in plain text": Refuse(500, f"no luck with {ECHO} and {quote(TOKEN, safe='')}"),
+    **{
+        f"{place}, {name}": fault
+        for name, odd in ODD.items()
+        for place, fault in {
+            "refused in plain text": Refuse(500, f"no luck with {odd}"),
+            "refused in JSON": Refuse(400, {"message": f"no luck with {odd}"}),
+            "refused in raw JSON": Refuse(404, f'{{"message": "no luck with {odd}"}}'.encode()),
+            "quota": Refuse(466, {"invokeStatus": {"description": odd, "method": odd}}),
+            "a page's title": Refuse(502, f"<html><title>{odd}</title></html>"),
+            "a login page's title": Refuse(401, f"<html><title>Log in to {odd}</title></html>"),
+            "a login": Answer("", {"WWW-Authenticate": f'Basic realm="{odd}"'}, 401),
+            "a portal's title": Answer(f"<html><title>{odd}</title>"),
+            "a reason": Answer(json.dumps({"reason": odd})),
+            "a Location": Answer("", {"Location": f"https://x.example/?from={odd}"}, 302),
+            "a Location's host": Answer("", {"Location": f"https://{odd}.example/"}, 302),
+            "a header": Answer("[]", {"X-Request-Path": odd}),
+            "a broken header": Raw(f"HTTP/1.1 200 OK\r\nAge {odd}: x\r\n\r\n".encode()),
+            "a reason phrase": Raw(f"HTTP/1.1 500 {odd}\r\nContent-Length: 0\r\n\r\n".encode()),
+        }.items()
+    },
     "reset": Reset(),
     "reset after headers": Reset(after_headers=True),
     "truncated": Truncate(),
@@ -84,10 +121,12 @@ def said_about(error):
 
 
 def assert_clean(*texts):
-    """No text holds the token in any spelling."""
+    """No text holds the token in any spelling, be it decoded ever so often."""
     for text in texts:
-        for spelling in SPELLINGS:
-            assert spelling not in text, text
+        assert not [spelling for spelling in SPELLINGS if spelling in text], text
+        for _ in range(6):
+            assert TOKEN.lower() not in text.lower()
+            text = html.unescape(unquote(re.sub(r"\\\\*(?:x|u00)(..)", r"%\1", text)))  # noqa: PLW2901 - level by level.
 
 
 @pytest.fixture
@@ -346,7 +385,7 @@ async def test_token_is_nowhere_in_what_is_kept(tmp_path, records):
     ]
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [name for name in FAULTS if ", " not in name or "doubly" in name])
 def test_token_is_nowhere_in_what_the_command_prints(name, monkeypatch, capsys, records):
     """Whatever the answer, in words and as JSON."""
     with (

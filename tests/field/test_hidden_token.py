@@ -4,8 +4,10 @@ import copy
 import json
 import logging
 import pickle
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+import anyio
+import anyio.abc
 import httpx
 import pytest
 from clients import client, client_of, failure_of
@@ -312,3 +314,52 @@ async def test_a_log_of_headers_that_echo_the_token_is_cut(caplog):
 
     assert any("receive_response_headers" in text for text in caplog.messages)
     assert not [text for text in caplog.messages if api.token[8:].lower() in text.lower()]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("http_code", "retryable"), [(407, False), (502, True)])
+async def test_a_proxys_words_that_hold_the_token_are_not_quoted(http_code, retryable, monkeypatch):
+    """It sees the host alone, but stands before the API's own gateway, which knows more and says so in its words."""
+    words = f"HTTP/1.1 {http_code} {DOUBLY}\r\nContent-Length: 0\r\n\r\n"
+
+    async def serve(stream):
+        async with stream:
+            await stream.receive()
+            await stream.send(words.encode())
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, serve)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        failure = await failure_of(client(api_url="https://api.test"))
+        tasks.cancel_scope.cancel()
+
+    assert type(failure) is errors.TransportError
+    assert failure.retryable is retryable
+    assert failure.refused == (None if retryable else "proxy")
+    assert TOKEN not in unquote(unquote(str(failure)))
+
+
+@pytest.mark.anyio
+async def test_a_proxy_that_refuses_is_told_with_its_variable(monkeypatch):
+    async def serve(stream):
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 407 Who are you\x07?\r\nContent-Length: 0\r\n\r\n")
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, serve)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        failure = await failure_of(client(api_url="https://api.test"))
+        tasks.cancel_scope.cancel()
+
+    assert (failure.refused, failure.retryable) == ("proxy", False)
+    assert "HTTPS_PROXY" in str(failure)
+    assert str(failure).isprintable()

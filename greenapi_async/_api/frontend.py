@@ -1,0 +1,41 @@
+"""What responds in place of the API: a front-end, known by its web page or by the login it wants. Pure."""
+
+import html
+import re
+from collections.abc import Mapping
+
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.ASCII | re.IGNORECASE)
+_LONGEST_TITLE = 1024
+
+
+def page_title(headers: Mapping[str, str], body: bytes) -> str | None:
+    """Return the title of a web page, maybe an empty one, or None where the body is no page: the API sends JSON."""
+    text = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text.startswith(b"<"):  # Plain text is the API's own, whatever type it is labelled with.
+        return None
+
+    folded = text.lower()
+    _, _, after = folded.partition(b"<title")
+    _, _, title = after.partition(b">")
+    end = title.find(b"</title")
+    if not 0 <= end <= _LONGEST_TITLE:
+        return ""
+
+    start = len(text) - len(title)
+    return html.unescape(_decoded(text[start : start + end], headers.get("content-type", ""), text))
+
+
+def wants_login(headers: Mapping[str, str]) -> str:
+    """Return what login a front-end wants, in its words, or nothing: the API never asks for one."""
+    return headers.get("www-authenticate", "")
+
+
+def _decoded(title: bytes, content_type: str, page: bytes) -> str:
+    """Return the title by the charset that is declared, or as UTF-8."""
+    declared = _CHARSET.search(content_type) or _CHARSET.search(
+        page[:_LONGEST_TITLE].decode(errors="replace")
+    )
+    try:
+        return title.decode(declared[1] if declared else "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        return title.decode(errors="replace")
