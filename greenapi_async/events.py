@@ -13,8 +13,9 @@ class Health:
     """How a poller fares; a snapshot.
 
     Attributes:
-        state: `"starting"` until the first response, then `"ok"`, `"degraded"` while polls fail, and `"stopped"`
-            after the poller gave up or its `async with` block ended.
+        state: `"starting"` until the first response or failure, then `"ok"`; `"degraded"` while polls fail, before
+            any worked, too; `"stopped"` after the poller gave up or its `async with` block ended; `"stalled"` where a
+            loop was given a status and has not come back for the next, for three intervals and five minutes.
         last_success_at: when the last response came, by the local clock (aware, UTC).
         lag: seconds of the server's time not yet covered, or None before the first complete response.
         consecutive_failures: failed polls since the last response.
@@ -24,7 +25,7 @@ class Health:
         gaps: times whose statuses may have expired unseen, the latest 16.
     """
 
-    state: Literal["starting", "ok", "degraded", "stopped"] = "starting"
+    state: Literal["starting", "ok", "degraded", "stalled", "stopped"] = "starting"
     last_success_at: datetime | None = None
     lag: float | None = None
     consecutive_failures: int = 0

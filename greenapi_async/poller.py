@@ -81,7 +81,7 @@ class StatusPoller:
         self._delivery = delivery
         self._deepest = ladder.deepest
         self._clocks = Clocks(clock)
-        self._journal = Journal(self._scope, self._clocks, on_event)
+        self._journal = Journal(self._scope, self._clocks, on_event, ladder.interval)
         self._backoff = Backoff(interval=ladder.interval)
         self._ticker = Ticker(instance, ladder=ladder, clocks=self._clocks, journal=self._journal)
 
@@ -96,7 +96,7 @@ class StatusPoller:
     @property
     def health(self) -> Health:
         """How the poller fares now."""
-        return attrs.evolve(self._journal.health, lag=self._ticker.lag(self._covered_until))
+        return self._journal.current(lag=self._ticker.lag(self._covered_until))
 
     def __aiter__(self) -> Self:
         """Begin a loop: what an earlier one left unhandled comes again."""
@@ -124,6 +124,7 @@ class StatusPoller:
             GreenApiError: whatever went wrong; when to poll again is the scheduler's to decide.
         """
         with self._alone():
+            self._journal.handled()
             try:
                 batch = await self._poll()
             except GreenApiError as error:
@@ -144,6 +145,7 @@ class StatusPoller:
         """
         with self._alone():
             await self._record_yielded()
+            self._journal.handled()
 
     async def __aenter__(self) -> Self:
         return self
@@ -158,7 +160,7 @@ class StatusPoller:
         self._journal.stopped()
 
     def __repr__(self) -> str:
-        return f"<StatusPoller of {self._scope}, {self._journal.health.state}>"
+        return f"<StatusPoller of {self._scope}, {self.health.state}>"
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -178,11 +180,14 @@ class StatusPoller:
     @contextmanager
     def _iterating(self) -> Iterator[None]:
         with self._alone():
+            self._journal.handled()
             try:
                 yield
             except GreenApiError as error:
                 self._journal.gave_up(error)
                 raise
+
+        self._journal.handed_out()
 
     async def _next_batch(self) -> list[Status]:
         with self._iterating():

@@ -158,3 +158,15 @@ async def test_an_api_that_never_worked_is_not_ready():
 
     assert (before, poller.health.state) == ("starting", "degraded")
     assert poller.health.last_success_at is None
+
+
+async def test_a_consumer_who_commits_and_leaves_stalls_nothing():
+    """It said that the status was handled, and owes nothing."""
+    wall = Wall()
+    poller = poller_of(FakeInstance(answer("a", "b")), clock=wall)
+
+    await anext(poller)
+    await poller.commit()
+    wall.goes_on(1000)
+
+    assert poller.health.state == "ok"

@@ -14,6 +14,7 @@ from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _MOST_GAPS = 16
+_PATIENCE = 300.0  # A video that takes longer is downloaded better in a task of its own.
 _log = logging.getLogger("greenapi_async")
 
 
@@ -24,11 +25,18 @@ class Journal:
     scope: str
     clocks: Clocks
     on_event: Callable[[Event], None] | None
+    interval: float
     health: Health = attrs.field(factory=Health)
+    _handed_out_at: float | None = None
     _announced: bool = False
     _failing_since: float = 0.0
     _warns_at: float = 0.0
     _told_gap_from: float | None = None
+
+    def current(self, *, lag: float | None) -> Health:
+        """Return the health as it is now; needs no event loop."""
+        stalled = self.health.state == "ok" and self._is_abandoned()
+        return attrs.evolve(self.health, lag=lag, state="stalled" if stalled else self.health.state)
 
     def requests(self, minutes: int, *, resumed: bool) -> None:
         """Log the first request."""
@@ -60,7 +68,7 @@ class Journal:
             self._failing_since = self._warns_at = self.clocks.monotonic()
 
         self._change(
-            state="degraded" if self.health.polls else "starting",
+            state="degraded",
             consecutive_failures=self.health.consecutive_failures + 1,
             last_error=error,
         )
@@ -102,6 +110,16 @@ class Journal:
             self.scope,
         )
 
+    def handed_out(self) -> None:
+        """Take note that the consumer has a status now, whatever stopped polling before."""
+        self._handed_out_at = self.clocks.wall()
+        if self.health.state == "stopped":
+            self._change(state="ok")
+
+    def handled(self) -> None:
+        """Take note that the consumer is done with what it had."""
+        self._handed_out_at = None
+
     def delivered(self, count: int) -> None:
         """Take note of statuses that were recorded as handled."""
         self._change(delivered=self.health.delivered + count)
@@ -117,6 +135,12 @@ class Journal:
     def stopped(self) -> None:
         """Take note of the end."""
         self._change(state="stopped")
+
+    def _is_abandoned(self) -> bool:
+        if self._handed_out_at is None:
+            return False
+
+        return self.clocks.wall() - self._handed_out_at >= max(3 * self.interval, _PATIENCE)
 
     def _warn(self, error: GreenApiError) -> None:
         """Warn when failures begin, after an hour of them, and then daily."""
