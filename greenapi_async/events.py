@@ -14,12 +14,12 @@ class Health:
 
     Attributes:
         state: `"starting"` until the first response or failure, then `"ok"`; `"degraded"` while polls fail, before
-            any worked, too; `"stopped"` after the poller gave up or its `async with` block ended; `"stalled"` where a
-            loop was given a status and has not come back for the next, for three intervals and five minutes.
+            any worked, too; `"stopped"` after the poller gave up, or `run` or its `async with` block ended; `"stalled"`
+            where a loop was given a status and has not come back for the next, for three intervals and five minutes.
         last_success_at: when the last response came, by the local clock (aware, UTC).
         lag: seconds of the server's time not yet covered, or None before the first complete response.
         consecutive_failures: failed polls since the last response.
-        last_error: the latest failure, kept after recovery.
+        last_error: the latest failure, kept after recovery: a `GreenApiError`, or whatever ended `run`.
         polls: responses so far.
         delivered: statuses recorded as handled so far.
         gaps: times whose statuses may have expired unseen, the latest 16.
@@ -29,7 +29,7 @@ class Health:
     last_success_at: datetime | None = None
     lag: float | None = None
     consecutive_failures: int = 0
-    last_error: GreenApiError | None = None
+    last_error: Exception | None = None
     polls: int = 0
     delivered: int = 0
     gaps: tuple[RetentionGapError, ...] = ()

@@ -12,12 +12,13 @@ import anyio
 import attrs
 
 from greenapi_async._api.instance import Instance
-from greenapi_async._polling.backoff import Backoff
+from greenapi_async._polling import handling
+from greenapi_async._polling.backoff import Backoff, pause
 from greenapi_async._polling.clocks import Clocks
 from greenapi_async._polling.journal import Journal
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.tick import Tick, Ticker
-from greenapi_async.errors import GreenApiError, StoreError
+from greenapi_async.errors import ConfigurationError, GreenApiError, StoreError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
@@ -86,6 +87,7 @@ class StatusPoller:
         self._ticker = Ticker(instance, ladder=ladder, clocks=self._clocks, journal=self._journal)
 
         self._busy = False
+        self._running = False
         self._ended = False
         self._next_at = -math.inf
         self._covered_until: float | None = None
@@ -110,6 +112,51 @@ class StatusPoller:
             [status] = await self._patiently(lambda: self._take(1))
             return status
 
+    async def run(
+        self,
+        handler: Callable[[Status], Awaitable[object]],
+        *,
+        attempts: int | None = None,
+        set_aside: Callable[[Status, Exception], Awaitable[object]] | None = None,
+    ) -> None:
+        """Await `handler(status)` for every new status, in order, in the caller's task, until an exception ends it.
+
+        A status is recorded as handled when its handler has returned. Cancellation stops it, as it stops a loop.
+        Without `attempts`, what the handler raises ends it, and the status comes again from the next `run`. With them,
+        the handler is tried again after a wait that doubles from 2 up to 60 seconds, half of it at random; what fails at
+        every attempt goes to `set_aside`, and the next status follows. A new process counts attempts anew.
+
+        However it ends, `health` tells "stopped"; an exception is its `last_error`, and logged as one ERROR that shows
+        the types of the error and the status and the id, no texts.
+
+        Args:
+            handler: an async function.
+            attempts: how often a status is tried, 1 or more; wants `set_aside`.
+            set_aside: an async function that gets a status and its last error, to keep both for a person. What it
+                raises ends `run`, and the status comes again.
+
+        Raises:
+            ConfigurationError: an argument is wrong, or the poller's delivery is at-most-once.
+            RuntimeError: it runs already.
+            Exception: what the handler raises, without `attempts`; what `set_aside` raises; what iterating raises.
+        """
+        handling.check(handler, attempts, set_aside)
+        if self._delivery == "at-most-once":
+            raise ConfigurationError(
+                "delivery must be at-least-once for `run`: what fails could not come again"
+            )
+
+        with self._run_once():
+            async for status in self:
+                await handling.handle(
+                    status,
+                    handler,
+                    attempts=attempts,
+                    set_aside=set_aside,
+                    journal=self._journal,
+                    pause=self._pause,
+                )
+
     def batches(self) -> "StatusBatches":
         """Return an async iterator over lists of new statuses, each recorded as a whole; none is empty."""
         return StatusBatches(self._put_back, self._next_batch)
@@ -129,7 +176,7 @@ class StatusPoller:
                 batch = await self._poll()
             except GreenApiError as error:
                 self._journal.failed(error)
-                self._journal.waits(None)
+                self._journal.waits(error, None)
                 raise
 
             # What a loop left unhandled is not recorded, so it came with this response.
@@ -189,6 +236,21 @@ class StatusPoller:
 
         self._journal.handed_out()
 
+    @contextmanager
+    def _run_once(self) -> Iterator[None]:
+        if self._running:
+            raise RuntimeError("this poller's `run` has not ended yet: give each task a poller of its own")
+
+        self._running = True
+        try:
+            yield
+        except Exception as error:
+            self._journal.run_ended(error, self._yielded)
+            raise
+        finally:
+            self._running = False
+            self._journal.stopped()
+
     async def _next_batch(self) -> list[Status]:
         with self._iterating():
             await self._patiently(self._record_yielded)
@@ -246,6 +308,9 @@ class StatusPoller:
         with self._instance.until_closed():
             await anyio.sleep(seconds)
 
+    async def _pause(self, failures: int) -> None:
+        await self._sleep(pause(failures, random.random()))  # noqa: S311 - spreads attempts, guards nothing.
+
     async def _fill_queue(self) -> None:
         while not self._queue:
             await self._sleep(max(0.0, self._next_at - self._clocks.monotonic()))
@@ -267,7 +332,7 @@ class StatusPoller:
         if seconds is None:
             raise error
 
-        self._journal.waits(seconds)
+        self._journal.waits(error, seconds)
         return seconds
 
     async def _poll(self) -> Batch:

@@ -36,7 +36,10 @@ NEVER = {("_polling", "_http")}  # What to request next does not depend on how i
 # Inside a wing, top to bottom.
 INSIDE = {
     "cli": ["arguments", "commands", "saver", "terminal"],
-    "_polling": ["tick", "origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"],
+    "_polling": [
+        *("tick", "handling"),
+        *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),
+    ],
     "_api": ["instance", "refusals", "frontend", "token"],
     "_media": ["save", "download", "part", "name", "filetype"],
     "_decoding": [

@@ -43,11 +43,22 @@ async def poller_api(client: AsyncStatusesClient) -> None:
         assert_type(poller.health, Health)
         assert_type(await poller.poll_once(), Batch)
 
+        await poller.run(handle)
+        await poller.run(handle, attempts=3, set_aside=set_aside)
+
         async for batch in poller.batches():
             assert_type(batch, list[Status])
 
         async for status in poller:
             assert_type(status, Status)
+
+
+async def handle(status: Status) -> int:
+    return status.timestamp
+
+
+async def set_aside(status: Status, error: Exception) -> None:
+    assert_type(error, Exception)
 
 
 def every_status(status: Status) -> str | None:

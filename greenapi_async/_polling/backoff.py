@@ -60,6 +60,14 @@ def delay(error: GreenApiError, failures: int, jitter: float, interval: float = 
     return max(rule.shortest, jitter * _doubled(failures, rule.longest))
 
 
+def pause(failures: int, jitter: float) -> float:
+    """Return the seconds before a handler is tried again; `jitter` is random in [0, 1).
+
+    Attempts are few, so half of each wait is certain: three that fail within a second would be one.
+    """
+    return (0.5 + jitter / 2) * _doubled(failures, 60.0)
+
+
 @attrs.define(eq=False, repr=False)
 class Backoff:
     """Counts the failures of one poller, and says how long to wait after each.

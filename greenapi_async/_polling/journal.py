@@ -1,7 +1,7 @@
 """What a poller tells of itself: keeps its health, calls `on_event`, and logs changes of state."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import attrs
 from greenapi_async._polling.clocks import Clocks
 from greenapi_async.errors import GreenApiError, RetentionGapError
 from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed, Recovered
+from greenapi_async.models import Status
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
@@ -73,16 +74,12 @@ class Journal:
             last_error=error,
         )
 
-    def waits(self, seconds: float | None) -> None:
-        """Tell of the failure just noted, and when it is tried again (None: the caller is told by the error)."""
-        error, consecutive = self.health.last_error, self.health.consecutive_failures
-        if error is None:
-            return
-
+    def waits(self, error: GreenApiError, seconds: float | None) -> None:
+        """Tell of a failure just noted, and when it is tried again (None: the caller is told by the error)."""
         if seconds is not None:
             self._warn(error)
 
-        self._tell(PollFailed(error, seconds, consecutive))
+        self._tell(PollFailed(error, seconds, self.health.consecutive_failures))
 
     def gap(self, lost_from: float, lost_to: float) -> None:
         """Take note of a time whose statuses may be lost, once: until they are recorded, each response shows it."""
@@ -130,7 +127,20 @@ class Journal:
             self.failed(error)
 
         self.stopped()
-        self.waits(None)
+        self.waits(error, None)
+
+    def attempt_failed(self, status: Status, error: Exception, attempt: int, attempts: int) -> None:
+        """Log that a handler failed; the error's text may be a stranger's."""
+        _log.warning(
+            "instance %s: attempt %d of %d to handle %r failed: %s",
+            *(self.scope, attempt, attempts, status, type(error).__name__),
+        )
+
+    def run_ended(self, error: Exception, statuses: Sequence[Status]) -> None:
+        """Take note of the error that ends `run`, and log it with the status that was being handled, if any."""
+        self._change(last_error=error)
+        at = f" at {statuses[0]!r}" if statuses else ""
+        _log.error("polling instance %s ended%s: %s", self.scope, at, type(error).__name__)
 
     def stopped(self) -> None:
         """Take note of the end."""
