@@ -159,7 +159,7 @@ class StatusPoller:
 
     def batches(self) -> "StatusBatches":
         """Return an async iterator over lists of new statuses, each recorded as a whole; none is empty."""
-        return StatusBatches(self._put_back, self._next_batch)
+        return StatusBatches(self._put_back, self._next_batch, self.aclose)
 
     async def poll_once(self) -> Batch:
         """Poll once, without waiting, for a scheduler that owns the loop. State lives in the store alone.
@@ -194,6 +194,14 @@ class StatusPoller:
             await self._record_yielded()
             self._journal.handled()
 
+    async def aclose(self) -> None:
+        """End the poller, as its `async with` block does: nobody will take statuses any more. Idempotent.
+
+        It records nothing, and leaves the client open.
+        """
+        self._ended = True
+        self._journal.stopped()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -203,8 +211,7 @@ class StatusPoller:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._ended = True
-        self._journal.stopped()
+        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<StatusPoller of {self._scope}, {self.health.state}>"
@@ -215,7 +222,9 @@ class StatusPoller:
             raise RuntimeError("this poller is being asked already: give each task a poller of its own")
 
         if self._ended:
-            raise RuntimeError("this poller's `async with` block has ended: make a new poller")
+            raise RuntimeError(
+                "this poller is closed, or its `async with` block has ended: make a new poller"
+            )
 
         self._instance.check_open()
         self._busy = True
@@ -379,10 +388,14 @@ class StatusBatches:
     """An async iterator over lists of new statuses; taking the next records the one before as handled."""
 
     def __init__(
-        self, put_back: Callable[[], None], next_batch: Callable[[], Awaitable[list[Status]]]
+        self,
+        put_back: Callable[[], None],
+        next_batch: Callable[[], Awaitable[list[Status]]],
+        aclose: Callable[[], Awaitable[None]],
     ) -> None:
         self._put_back = put_back
         self._next_batch = next_batch
+        self._aclose = aclose
 
     def __aiter__(self) -> Self:
         """Begin a loop: what an earlier one left unhandled comes again."""
@@ -391,3 +404,7 @@ class StatusBatches:
 
     async def __anext__(self) -> list[Status]:
         return await self._next_batch()
+
+    async def aclose(self) -> None:
+        """End the poller whose batches these are."""
+        await self._aclose()

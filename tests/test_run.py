@@ -217,6 +217,26 @@ async def test_a_store_that_fails_ends_it_loudly():
     assert poller.health.state == "stopped"
 
 
+async def test_a_handler_that_hangs_stalls_it():
+    """Nothing failed, and nobody polls any more."""
+    wall = [NOW]
+    hangs = anyio.Event()
+
+    async def handle(status):
+        hangs.set()
+        await anyio.sleep_forever()
+
+    poller = scripted_poller(FakeInstance(answer("a")), clock=lambda: wall[0])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(poller.run, handle)
+        await hangs.wait()
+        wall[0] += 300
+        state = poller.health.state
+        tasks.cancel_scope.cancel()
+
+    assert state == "stalled"
+
+
 async def test_cancellation_stops_it_without_a_line(caplog):
     """That is how it is meant to end."""
     poller = poller_of(FakeInstance(answer("a")))
