@@ -59,6 +59,13 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def examples(session: nox.Session) -> None:
+    """Start every program in examples/, stop it, kill it and make it fail; warnings are its frameworks' own."""
+    install(session, "examples")
+    session.run("pytest", "-m", "examples", "-W", "default", "-n", "auto", *session.posargs, "tests/examples")
+
+
+@nox.session
 def endurance(session: nox.Session) -> None:
     """Kill a poller 200 times, let one run for ten minutes, and play every small history."""
     install(session, "tests")
