@@ -3,8 +3,7 @@
 import gzip
 import re
 import secrets
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -13,8 +12,9 @@ import attrs
 from greenapi_async.simulator._downloads import Media, download
 from greenapi_async.simulator._feed import Feed
 from greenapi_async.simulator._messages import JSON, Received, Request, Response, build_response
+from greenapi_async.simulator._queue import FaultQueue
 from greenapi_async.simulator._refusals import refusal
-from greenapi_async.simulator._statuses import Kind, content, status
+from greenapi_async.simulator._statuses import HasId, Kind, content, id_to_delete, status
 from greenapi_async.simulator.faults import Exchange, Fault
 
 _CALL = re.compile(r"/waInstance(?P<id>[^/]*)/getIncomingStatuses/(?P<token>[^/]+)")
@@ -56,8 +56,8 @@ class Api:
         self.token: str = token or secrets.token_hex(25)
         self.clock = clock
         self.contacts = contacts
-        self.faults: deque[Fault | None] = deque()
-        self.media_faults: deque[Fault | None] = deque()
+        self._faults = FaultQueue()
+        self._media_faults = FaultQueue()
         self.media: dict[str, Media] = {}
         self.requests: list[Received] = []
         self._host = host
@@ -66,6 +66,24 @@ class Api:
         self._spacing = _RATE_TOLERANCE / max_rate if max_rate else 0.0
         self._last_admitted: float | None = None
         self._feed = Feed()
+
+    @property
+    def faults(self) -> FaultQueue:
+        """What goes wrong: each request to getIncomingStatuses takes one from the left; None changes nothing."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Iterable[Fault | None]) -> None:
+        self._faults = FaultQueue(faults)
+
+    @property
+    def media_faults(self) -> FaultQueue:
+        """The same for downloads: each request for a file takes one from the left."""
+        return self._media_faults
+
+    @media_faults.setter
+    def media_faults(self, faults: Iterable[Fault | None]) -> None:
+        self._media_faults = FaultQueue(faults)
 
     @property
     def origin(self) -> str:
@@ -79,6 +97,15 @@ class Api:
         """The `api_url` for a client of this instance."""
         return self.origin + self._base_path
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that point `AsyncStatusesClient.from_env()`, or another program, at this instance."""
+        return {
+            "GREEN_API_ID_INSTANCE": self.id_instance,
+            "GREEN_API_TOKEN_INSTANCE": self.token,
+            "GREEN_API_URL": self.url,
+        }
+
     def post(
         self,
         kind: Kind = "text",
@@ -88,7 +115,7 @@ class Api:
         sender: str = "79001234567@c.us",
         sender_name: str | None = "Анна",
         sender_contact_name: str | None = "Аня",
-        of: str | None = None,
+        of: "str | Mapping[str, Any] | HasId | None" = None,
         late: float = 0.0,
         at: float | None = None,
         **fields: Any,
@@ -104,23 +131,23 @@ class Api:
             sender: `chatId` and `senderId`.
             sender_name: `senderName`; None leaves it out.
             sender_contact_name: `senderContactName`; None leaves it out.
-            of: the `idMessage` of the status that a `"deleted"` one deletes, which is also its own.
+            of: the status that a `"deleted"` one deletes: what `post` returned, one that a client received, or its
+                `idMessage`, which is then also that of the deletion.
             late: how many seconds in the past its timestamp is.
             at: its timestamp in UNIX seconds, in place of `late`.
             fields: fields of the JSON object to add or replace; None removes one.
-        """
-        if (kind == "deleted") != (of is not None):
-            raise ValueError(
-                "of, the idMessage of the status to delete, is required for kind 'deleted' and for no other kind"
-            )
 
+        Raises:
+            TypeError: `of` is no status and no id.
+            ValueError: there is no such kind, or `of` is missing for `"deleted"`, given for another, or without an id.
+        """
         now = self.clock()
         body = content(
             kind, text=text, caption=caption, media_url=f"{self.origin}/media", number=len(self._feed)
         )
         complete = status(
             body,
-            id_message=of or secrets.token_hex(16).upper(),
+            id_message=id_to_delete(kind, of) or secrets.token_hex(16).upper(),
             timestamp=int(now - late if at is None else at),
             sender=sender,
             names={"senderName": sender_name, "senderContactName": sender_contact_name},
@@ -158,7 +185,7 @@ class Api:
         return self._not_found(request, path, now=now), Fault()
 
     def _download(self, request: Request, *, now: float) -> tuple[Response, Fault]:
-        fault = _next_fault(self.media_faults)
+        fault = self.media_faults.take()
         regular = download(self.media.get(request.path.removeprefix(_MEDIA_PATH)), request, now=now)
 
         return fault.answer(Exchange(request=request, regular=regular, now=now)), fault
@@ -166,7 +193,7 @@ class Api:
     def _incoming_statuses(
         self, request: Request, id_instance: str, token: str, *, now: float
     ) -> tuple[Response, Fault]:
-        fault = _next_fault(self.faults)
+        fault = self.faults.take()
         regular = self._regular_response(fault.ask(request), id_instance, token, now=now)
         response = fault.answer(Exchange(request=request, regular=regular, now=now))
         self.requests.append(Received(minutes=_minutes(request), http_code=response.http_code, at=now))
@@ -208,10 +235,6 @@ class Api:
 
         self._last_admitted = now
         return True
-
-
-def _next_fault(faults: deque[Fault | None]) -> Fault:
-    return (faults.popleft() if faults else None) or Fault()
 
 
 def _has_minutes(request: Request) -> bool:

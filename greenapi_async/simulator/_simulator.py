@@ -3,11 +3,12 @@
 import ipaddress
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Self
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
+from anyio.from_thread import start_blocking_portal
 
 from greenapi_async.simulator._api import Api
 from greenapi_async.simulator._server import serve
@@ -20,8 +21,11 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
     again listens at the same address, with the same statuses. Without `async with` it opens no sockets, and
     `respond` can back a mock transport.
 
-    Enter and leave it in the same task: inside a test, or in a fixture of anyio's pytest plugin. A fixture of
-    pytest-asyncio ends in a different task from the one it began in, which anyio does not allow.
+    `with Simulator() as api:` does the same from a thread of its own: for code that is not async, and for a fixture of
+    any plugin. `post`, `post_raw`, `faults`, `media_faults`, `clock` and `contacts` can be used from any thread.
+
+    `async with` begins and ends in the same task: inside a test, or in a fixture of anyio's pytest plugin. A fixture of
+    pytest-asyncio ends in a different task from the one it began in, which anyio does not allow: use `with` there.
 
     Args:
         id_instance: the instance id that a request must have.
@@ -71,6 +75,18 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
             contacts=contacts,
         )
         self.connections: int = 0
+        self._thread = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal())
+            stack.enter_context(portal.wrap_async_context_manager(self))
+            self._thread = stack.pop_all()
+
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.close()  # What the block raised is its own: a Ctrl-C would kill the thread's event loop.
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

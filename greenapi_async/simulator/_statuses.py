@@ -2,15 +2,24 @@
 
 import base64
 import uuid
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import attrs
 
 from greenapi_async.simulator._downloads import Media
 
 Kind = Literal["text", "image", "video", "audio", "deleted"]
+
+
+class HasId(Protocol):
+    """A status as a client receives it."""
+
+    @property
+    def id_message(self) -> str:
+        """The API's id."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +65,34 @@ def content(kind: Kind, *, text: str, caption: str, media_url: str, number: int)
         raise ValueError(f"kind must be one of text, image, video, audio, deleted, not {kind!r}")
 
     return _media_content(_MEDIA[kind], caption=caption, media_url=media_url, number=number)
+
+
+def id_to_delete(kind: Kind, of: str | Mapping[str, Any] | HasId | None) -> str | None:
+    """Return the id of the status that a `"deleted"` one deletes, or None for another kind.
+
+    Raises:
+        TypeError: it is no status and no id.
+        ValueError: there is none, or one for a kind that deletes none, or it has no id.
+    """
+    if kind != "deleted":
+        if of is not None:
+            raise ValueError(f'of= names the status that a "deleted" one deletes, and {kind!r} deletes none')
+
+        return None
+
+    if of is None:
+        raise ValueError(
+            'post("deleted") needs of=, the status to delete: what post returned, one that a client received, or its id'
+        )
+
+    id_message = of.get("idMessage", "") if isinstance(of, Mapping) else getattr(of, "id_message", of)
+    if not isinstance(id_message, str):
+        raise TypeError(f"of= is the status to delete or its idMessage, not {of!r}")
+
+    if not id_message:
+        raise ValueError("of= has no idMessage, so nothing can delete it")
+
+    return id_message
 
 
 def status(

@@ -11,11 +11,15 @@ from typing import Any, Literal, Protocol
 
 import anyio
 import attrs
+from attrs import validators
 
 from greenapi_async.simulator._json import decode, encode
 from greenapi_async.simulator._messages import JSON, TEXT, Request, Response, build_response, replace_headers
 from greenapi_async.simulator._refusals import refusal
 
+_NUMBER: Any = validators.and_(validators.instance_of((int, float)), validators.ge(0))
+_INTEGER: Any = validators.and_(validators.instance_of(int), validators.ge(1))
+_HTTP_CODE: Any = validators.and_(validators.instance_of(int), validators.ge(200), validators.le(999))
 _CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: \d+")
 
 
@@ -55,6 +59,18 @@ class Exchange:
     now: float
 
 
+def _is_json(_: object, __: object, value: Any) -> None:
+    encode(value)
+
+
+def _is_header(_: object, field: "attrs.Attribute[Any]", text: Any) -> None:
+    if not (isinstance(text, str) and text.isascii()):
+        raise TypeError(f"{field.name} must be ASCII texts, not {text!r}")
+
+
+_HEADERS = validators.deep_mapping(_is_header, validators.optional(_is_header))
+
+
 @attrs.frozen
 class Fault:
     """Change nothing; base class of all faults."""
@@ -82,9 +98,9 @@ class Refuse(Fault):
         content_type: a Content-Type in place of the body's usual one; None keeps that.
     """
 
-    code: int
-    body: str | bytes | Mapping[str, Any] | None = None
-    content_type: str | None = None
+    code: int = attrs.field(validator=_HTTP_CODE)
+    body: str | bytes | Mapping[str, Any] | None = attrs.field(default=None, validator=_is_json)
+    content_type: str | None = attrs.field(default=None, validator=validators.optional(_is_header))
 
     def answer(self, exchange: Exchange) -> Response:
         """Build the error response."""
@@ -112,9 +128,9 @@ class Answer(Fault):
         http_code: the HTTP status code.
     """
 
-    body: Any
-    headers: Mapping[str, str | None] = attrs.field(factory=dict)
-    http_code: int = 200
+    body: Any = attrs.field(validator=_is_json)
+    headers: Mapping[str, str | None] = attrs.field(factory=dict, validator=_HEADERS)
+    http_code: int = attrs.field(default=200, validator=_HTTP_CODE)
 
     def answer(self, exchange: Exchange) -> Response:
         """Build the response."""
@@ -133,8 +149,10 @@ class Spoil(Fault):
         items: called with the list of items of a 200, returns any JSON value to send in its place; None keeps them.
     """
 
-    headers: Mapping[str, str | None] = attrs.field(factory=dict)
-    items: Callable[[list[Any]], Any] | None = attrs.field(default=None, kw_only=True)
+    headers: Mapping[str, str | None] = attrs.field(factory=dict, validator=_HEADERS)
+    items: Callable[[list[Any]], Any] | None = attrs.field(
+        default=None, kw_only=True, validator=validators.optional(validators.is_callable())
+    )
 
     def ask(self, request: Request) -> Request:
         """Request an uncompressed response."""
@@ -160,7 +178,7 @@ class IgnoreMinutes(Fault):
         instead: the minutes to use.
     """
 
-    instead: int = 1440
+    instead: int = attrs.field(default=1440, validator=_INTEGER)
 
     def ask(self, request: Request) -> Request:
         """Replace the query."""
@@ -175,7 +193,7 @@ class Bomb(Fault):
         size: bytes after decompression.
     """
 
-    size: int = 256 * 2**20
+    size: int = attrs.field(default=256 * 2**20, validator=_INTEGER)
 
     def answer(self, exchange: Exchange) -> Response:
         """Build the bomb."""
@@ -192,8 +210,10 @@ class Delay(Fault):
         then: the fault to apply next, or None for a regular response.
     """
 
-    seconds: float
-    then: Fault | None = None
+    seconds: float = attrs.field(validator=_NUMBER)
+    then: Fault | None = attrs.field(
+        default=None, validator=validators.optional(validators.instance_of(Fault))
+    )
 
     def ask(self, request: Request) -> Request:
         """Delegate to `then`."""
@@ -217,7 +237,7 @@ class Drip(Fault):
         seconds_per_byte: the pause before each byte.
     """
 
-    seconds_per_byte: float = 1.0
+    seconds_per_byte: float = attrs.field(default=1.0, validator=_NUMBER)
 
     async def send(self, wire: Wire) -> None:
         """Send slowly."""
@@ -236,7 +256,7 @@ class Reset(Fault):
         after_headers: whether to send the headers first.
     """
 
-    after_headers: bool = False
+    after_headers: bool = attrs.field(default=False, validator=validators.instance_of(bool))
 
     async def send(self, wire: Wire) -> None:
         """Send the headers or nothing, then reset."""
@@ -256,8 +276,10 @@ class Truncate(Fault):
             body look complete.
     """
 
-    keep: float = 0.5
-    framing: Literal["length", "chunked", "close"] = "length"
+    keep: float = attrs.field(default=0.5, validator=_NUMBER)
+    framing: Literal["length", "chunked", "close"] = attrs.field(
+        default="length", validator=validators.in_(("length", "chunked", "close"))
+    )
 
     def answer(self, exchange: Exchange) -> Response:
         """Drop Content-Length if the body is chunked."""
@@ -282,7 +304,9 @@ class Endless(Fault):
         what: which of the two never ends.
     """
 
-    what: Literal["headers", "body"] = "body"
+    what: Literal["headers", "body"] = attrs.field(
+        default="body", validator=validators.in_(("headers", "body"))
+    )
 
     async def send(self, wire: Wire) -> None:
         """Send for ever."""
