@@ -48,8 +48,13 @@ examples:
   greenapi-async simulator                   on any free port
   greenapi-async simulator --port 8800
   greenapi-async simulator --chaos 7         everything that can go wrong, for hours
+  greenapi-async simulator --json --no-demo  for the tests of a bot in another language
 
 Paste the lines it prints into another terminal, and run your bot or `greenapi-async watch` there.
+A test in any language posts statuses and scripts faults over HTTP:
+  curl $GREEN_API_URL/_simulator/statuses -d '{"kind": "image", "caption": "Dawn"}'
+  curl $GREEN_API_URL/_simulator/faults -d '{"Refuse": [502]}'
+  curl -X DELETE $GREEN_API_URL/_simulator/faults
 """
 
 
@@ -155,7 +160,10 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=simulate)
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: any free one")
-    parser.add_argument(
+    parser.add_argument("--json", action="store_true", help="print one line of JSON: id, token and url")
+    posts = parser.add_mutually_exclusive_group()
+    posts.add_argument("--no-demo", action="store_true", help="post no statuses but those that you post")
+    posts.add_argument(
         "--chaos",
         type=_positive_int,
         metavar="SEED",

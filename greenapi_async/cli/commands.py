@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from greenapi_async._decoding.statuses import dumps
 from greenapi_async.cli.saver import StatusSaver
 from greenapi_async.cli.terminal import echo, echo_err, json_line, sanitized, text_line
 from greenapi_async.client import AsyncStatusesClient
@@ -64,7 +65,10 @@ async def simulate(options: argparse.Namespace) -> None:
     """Run a simulator until interrupted."""
     async with AsyncExitStack() as stack:
         api = await _listen(stack, options.port)
-        _print_exports(api)
+        _print_address(api, as_json=options.json)
+
+        if options.no_demo:
+            await anyio.sleep_forever()
 
         if options.chaos is not None:
             await chaos(api, options.chaos, every=_POST_INTERVAL)
@@ -185,11 +189,14 @@ async def _listen(stack: AsyncExitStack, port: int) -> Simulator:
         raise OSError(f"cannot listen on port {port} ({reason}): choose another with --port") from None
 
 
-def _print_exports(api: Simulator) -> None:
+def _print_address(api: Simulator, *, as_json: bool) -> None:
+    if as_json:
+        echo(dumps({"id": api.id_instance, "token": api.token, "url": api.url}))
+        return
+
     echo("# Runs until Ctrl-C. Paste these lines into another terminal to point a client here:")
-    echo(f"export GREEN_API_ID_INSTANCE={api.id_instance}")
-    echo(f"export GREEN_API_TOKEN_INSTANCE={api.token}")
-    echo(f"export GREEN_API_URL={api.url}")
+    for name, value in api.env.items():
+        echo(f"export {name}={value}")
 
 
 def _line(status: Status, *, jsonl: bool) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote
 
 import attrs
 
+from greenapi_async.simulator._control import PREFIX, control
 from greenapi_async.simulator._downloads import Media, download
 from greenapi_async.simulator._feed import Feed
 from greenapi_async.simulator._messages import JSON, Received, Request, Response, build_response
@@ -175,6 +176,9 @@ class Api:
     def _route(self, request: Request, *, now: float) -> tuple[Response, Fault]:
         if request.path.startswith(_MEDIA_PATH):
             return self._download(request, now=now)
+
+        if request.path.startswith(PREFIX):
+            return control(request, post=self.post, queue=self.faults, now=now), Fault()
 
         path = request.path.removeprefix(self._base_path) if request.path.startswith(self._base_path) else ""
         call = _CALL.fullmatch(path)

@@ -14,17 +14,19 @@ Headers = list[tuple[str, str]]
 
 @attrs.frozen
 class Request:
-    """An HTTP request without its body.
+    """An HTTP request.
 
     Attributes:
         method: for example `"GET"`.
         target: path and query, as in the request line.
         headers: pairs of name and value, in the order sent.
+        body: 64 KiB at most.
     """
 
     method: str
     target: str
     headers: Sequence[tuple[str, str]] = ()
+    body: bytes = attrs.field(default=b"", repr=False)
 
     @property
     def path(self) -> str:

@@ -69,7 +69,7 @@ async def _handle_request(connection: h11.Connection, stream: SocketStream, deci
 
 
 async def _read(connection: h11.Connection, stream: SocketStream) -> Request | None:
-    request, remaining = None, _MAX_REQUEST
+    request, body = None, bytearray()
 
     while True:
         event = connection.next_event()
@@ -82,13 +82,13 @@ async def _read(connection: h11.Connection, stream: SocketStream) -> Request | N
             request = Request(event.method.decode("ascii"), event.target.decode("latin-1"), headers)
 
         elif isinstance(event, h11.Data):
-            remaining -= len(event.data)
+            body += event.data
 
-            if remaining < 0:
+            if len(body) > _MAX_REQUEST:
                 raise h11.RemoteProtocolError("The request body is too large", error_status_hint=413)
 
         else:
-            return request
+            return request and attrs.evolve(request, body=bytes(body))
 
 
 async def _receive(stream: SocketStream) -> bytes:

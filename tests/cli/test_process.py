@@ -8,25 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from command import COMMAND, environment
 
-import greenapi_async
 from greenapi_async import from_dict
 
-COMMAND = [sys.executable, "-W", "error", "-m", "greenapi_async"]
 KINDS = {"text", "image", "video", "audio", "deleted", "unknown"}
 NOTICE = re.compile(r"greenapi-async: no credentials are set, so this talks to the embedded simulator.*\n")
-
-
-def environment(**variables):
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GREEN_API_") and not name.lower().endswith("_proxy") and name != "NO_COLOR"
-    }
-    return kept | {"PYTHONPATH": str(Path(greenapi_async.__file__).parents[1]), "TERM": "xterm"} | variables
 
 
 def start(*argv, **variables):
