@@ -8,6 +8,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typing_api.py"]
 # A file's tests stay together: the examples of one page share their names, and a module's fixtures start processes.
 IN_PARALLEL = ["-n", "auto", "--dist", "loadfile"]
 
@@ -84,7 +85,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     install(session, "types")
-    session.run("mypy", "--strict", "greenapi_async", "noxfile.py", "tests/typing_api.py")
+    session.run("mypy", "--strict", *TYPED)
     session.run("pyright", "--ignoreexternal", "--verifytypes", "greenapi_async")
 
 
@@ -118,3 +119,7 @@ def build(session: nox.Session) -> None:
     session.install("build", "twine")
     session.run("python", "-m", "build")
     session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.install(*map(str, Path("dist").glob("*.whl")), "pytest")
+    session.run(
+        "pytest", "--version", "-p", "greenapi_async_pytest", env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    )

@@ -1,4 +1,7 @@
-"""Async client and poller for GREEN-API's incoming WhatsApp statuses: every new status once, none lost."""
+"""Async client and poller for GREEN-API's incoming WhatsApp statuses: every new status once, none lost.
+
+PYTEST_DONT_REWRITE: pytest must not warn of it where a program imported it before `pytest.main`.
+"""
 
 from greenapi_async._decoding.statuses import from_dict, to_dict
 from greenapi_async.client import AsyncStatusesClient
@@ -37,6 +40,8 @@ from greenapi_async.models import (
 )
 from greenapi_async.poller import Batch, StatusPoller
 from greenapi_async.stores import Checkpoint, MemoryStore, SQLiteStore, Store
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AccessDeniedError",

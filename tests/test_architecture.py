@@ -207,6 +207,16 @@ def test_a_breach_of_a_wall_is_caught(module, line):
     assert [breach.partition(":")[0] for breach in breaches(modules)] == [module]
 
 
+def test_the_pytest_plugin_uses_what_a_test_would():
+    """It stands beside the package, above the client and the simulator, and knows nothing private."""
+    tree = ast.parse((PACKAGE.parent / "greenapi_async_pytest.py").read_text("utf-8"))
+
+    assert {name for name in _imports(tree) if name.startswith("greenapi")} == {
+        "greenapi_async.AsyncStatusesClient",
+        "greenapi_async.simulator.Simulator",
+    }
+
+
 def test_the_architecture_is_to_be_seen():
     """What `ls` shows is the house, and each wing begins with one sentence about itself."""
     files = {path.name for path in PACKAGE.glob("*.py")}

@@ -1,12 +1,12 @@
 """The command line arguments of `greenapi-async`, and its `--help`."""
 
 import argparse
-import importlib.metadata
 import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from greenapi_async import __version__
 from greenapi_async.cli.commands import STATE_FILE, fetch, simulate, watch
 
 _ENVIRONMENT = """\
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"greenapi-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     _add_watch(_command(commands, "watch", "print each new status as it arrives", _WATCH_EXAMPLES))
@@ -94,19 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulator(_command(commands, "simulator", "run a GREEN-API on this machine", _SIMULATOR_EXAMPLES))
 
     return parser
-
-
-class _ShowVersion(argparse.Action):
-    """Prints the version, looked up only now, since that reads the installed packages' metadata."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        try:
-            version = importlib.metadata.version("greenapi-async")
-        except importlib.metadata.PackageNotFoundError:
-            version = "(not installed)"
-
-        print(f"greenapi-async {version}")
-        parser.exit()
 
 
 def _command(commands: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
