@@ -35,7 +35,7 @@ NEVER = {("_polling", "_http")}  # What to request next does not depend on how i
 
 # Inside a wing, top to bottom.
 INSIDE = {
-    "cli": ["arguments", "commands", "saver", "terminal"],
+    "cli": ["arguments", "commands", "saver", "terminal", "streams"],
     "_polling": [
         *("tick", "handling"),
         *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),

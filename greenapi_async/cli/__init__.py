@@ -1,17 +1,17 @@
 """The command `greenapi-async`: prints statuses to a terminal or a pipe, and runs the simulator."""
 
 import argparse
-import io
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 import anyio
 
 from greenapi_async.cli.arguments import parse
+from greenapi_async.cli.streams import Stream, standard_streams
 from greenapi_async.cli.terminal import echo_err, sanitized
 from greenapi_async.errors import (
     BadRequestError,
@@ -26,6 +26,9 @@ from greenapi_async.errors import (
 
 __all__ = ["main"]
 
+_STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Windows has no SIGHUP.
 _ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
     (TransportError, "check the network and GREEN_API_URL"),
     (InstanceNotReadyError, "wait a minute, or link the WhatsApp account in the console"),
@@ -40,31 +43,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
     0: success, also if the reader of a pipe closed it. 1: an error. 2: an invalid environment variable.
-    130: stopped by Ctrl-C or SIGTERM. An invalid argument raises `SystemExit(2)`.
+    130: stopped by Ctrl-C, SIGTERM or SIGHUP. An invalid argument raises `SystemExit(2)`.
     """
-    try:
-        options = parse(argv)
-        _prepare_stdout()
-        with _warnings_on_stderr():
-            anyio.run(_run_command, options)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 0
-    except (GreenApiError, OSError) as error:
-        echo_err(f"error: {_with_advice(error)}")
-        return 2 if isinstance(error, ConfigurationError) else 1
-    finally:
-        _flush_stdout()
+    with standard_streams() as streams:
+        try:
+            _run(argv, streams)
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            return 0
+        except (GreenApiError, OSError) as error:
+            echo_err(f"error: {_with_advice(error)}")
+            return 2 if isinstance(error, ConfigurationError) else 1
 
     return 0
 
 
-def _prepare_stdout() -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    elif sys.stdout is None:  # The shell closed it.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open, like stdout.
+def _run(argv: Sequence[str] | None, streams: list[Stream]) -> None:
+    try:
+        options = parse(argv)
+        with _warnings_on_stderr(), _ctrl_c_is_heard() as is_ignored:
+            anyio.run(_run_command, options, streams, is_ignored)
+    finally:
+        sys.stdout.flush()  # argparse takes no notice of what could not be written.
 
 
 @contextmanager
@@ -83,18 +84,44 @@ class _StderrHandler(logging.Handler):
         echo_err(f"{record.levelname.lower()}: {sanitized(record.getMessage())}")
 
 
-async def _run_command(options: argparse.Namespace) -> None:
-    """Run the chosen command; SIGTERM stops it as Ctrl-C does."""
-    on_sigint = signal.getsignal(signal.SIGINT)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+@contextmanager
+def _ctrl_c_is_heard() -> Iterator[bool]:
+    """Let the event loop handle SIGINT, and yield whether it is ignored, as by a background job of a shell."""
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    if callable(on_sigint):  # A shell's background job ignores SIGINT, but must not ignore SIGTERM.
-        signal.signal(signal.SIGTERM, on_sigint)
+    try:
+        yield is_ignored
+    finally:
+        if is_ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+async def _run_command(options: argparse.Namespace, streams: list[Stream], is_ignored: bool) -> None:  # noqa: FBT001 - anyio passes positions.
+    """Run the chosen command; SIGTERM and SIGHUP stop it as Ctrl-C does, even where it hangs in a write."""
+    on_sigint = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for stream in streams:
+            stream.stop()
+
+        if callable(on_sigint):
+            on_sigint(number, frame)
+
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    for number in _STOPS:
+        if before[number] is not signal.SIG_IGN:  # As by nohup.
+            signal.signal(number, stop)
+
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     try:
         await options.run(options)
     finally:
-        signal.signal(signal.SIGTERM, on_sigterm)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _with_advice(error: GreenApiError | OSError) -> str:
@@ -102,11 +129,3 @@ def _with_advice(error: GreenApiError | OSError) -> str:
     problem = error.strerror if isinstance(error, OSError) else None
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
     return "; ".join(filter(None, (sanitized(problem or str(error)), advice)))
-
-
-def _flush_stdout() -> None:
-    """Flush stdout; if that fails, redirect it to null, or Python prints an error at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

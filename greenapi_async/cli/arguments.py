@@ -20,7 +20,7 @@ environment:
 Without any GREEN_API_ variable the embedded simulator is used in place of the API.
 
 exit codes:
-  0 success, 1 an error, 2 wrong usage or configuration, 130 stopped by Ctrl-C or SIGTERM
+  0 success, 1 an error, 2 wrong usage or configuration, 130 stopped by Ctrl-C, SIGTERM or SIGHUP
 
 examples:
   greenapi-async watch

@@ -123,13 +123,13 @@ def _client_of(api: Simulator) -> AsyncStatusesClient:
 @asynccontextmanager
 async def _running(task: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
     """Run a task while the body runs; an error in the body is raised as it is, not in a group."""
-    raised: Exception | None = None
+    raised: Exception | KeyboardInterrupt | None = None
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(task)
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - raised again below.
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below.
             raised = error
 
         tasks.cancel_scope.cancel()

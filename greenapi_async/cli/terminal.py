@@ -22,14 +22,13 @@ _EMOJI_SELECTOR = "\ufe0f"  # Makes the character before it as wide as an emoji.
 
 def echo(line: str) -> None:
     """Write one line to stdout."""
-    print(line, flush=True)
+    print(line)
 
 
 def echo_err(line: str) -> None:
-    """Write one line to stderr, unless it is closed."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            print(f"greenapi-async: {line}", file=sys.stderr, flush=True)
+    """Write one line to stderr, if anything takes it."""
+    with suppress(OSError):
+        print(f"greenapi-async: {line}", file=sys.stderr)
 
 
 def json_line(status: Status) -> str:

@@ -92,12 +92,11 @@ def hangs_in_a_write(process):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("command", [["watch", "--jsonl"], ["fetch"]], ids=" ".join)
-def test_a_signal_ends_a_command_whose_reader_stopped(api, command, number):
+def test_a_signal_ends_a_command_whose_reader_stopped(api, number):
     """A pager that nobody scrolls: the write hangs in the kernel, and one signal has to be enough."""
     api.post(text=LONG)
 
-    with pipe() as (_, writer), started(*command, api=api, stdout=writer) as process:
+    with pipe() as (_, writer), started("watch", "--jsonl", api=api, stdout=writer) as process:
         hangs_in_a_write(process)
         process.send_signal(number)
 
@@ -117,14 +116,13 @@ def test_a_signal_ends_a_command_whose_messages_nobody_reads(number):
             assert process.wait(timeout=10) == 130
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_after_the_reader_stopped_leaves_no_demo_behind(number):
+def test_a_signal_after_the_reader_stopped_leaves_no_demo_behind():
     """The simulator of the demo runs beside: it ends as well, without a traceback of its task group."""
     with pipe() as (_, writer):
         os.write(writer, b"x" * 4096)
         with started("watch", stdout=writer) as process:
             hangs_in_a_write(process)
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
 
             assert process.wait(timeout=10) == 130
             assert process.stderr.read().count(b"\n") == 1
@@ -194,10 +192,10 @@ def read_slowly(reader):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("make", [nonblocking_pipe, nonblocking_socket])
-@pytest.mark.parametrize("command", [["fetch", "--jsonl"], ["watch", "--jsonl", "--max", "40"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["fetch", "--jsonl"], ["watch", "--jsonl", "--max", "15"]], ids=" ".join)
 def test_no_line_is_lost_where_stdout_does_not_block(api, command, make, unbuffered):
     """Node's pipes and some shells share O_NONBLOCK: a write that finds no room is not an error."""
-    ids = {api.post(text=LONG)["idMessage"] for _ in range(40)}
+    ids = {api.post(text=LONG)["idMessage"] for _ in range(15)}
     reader, writer = make()
 
     with started(*command, api=api, stdout=writer, variables={"PYTHONUNBUFFERED": unbuffered}) as process:
@@ -205,7 +203,7 @@ def test_no_line_is_lost_where_stdout_does_not_block(api, command, make, unbuffe
         lines = read_slowly(reader).splitlines()
 
         assert process.wait(timeout=10) == 0
-        assert [json.loads(line)["textMessage"] for line in lines] == [LONG] * 40
+        assert [json.loads(line)["textMessage"] for line in lines] == [LONG] * 15
         assert {json.loads(line)["idMessage"] for line in lines} == ids
         assert process.stderr.read() == b""
 
@@ -276,8 +274,8 @@ def test_a_stdout_of_any_encoding_is_read_as_that(api, encoding):
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["fetch", "watch --max 2 --state state.db", "--help"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["watch --max 2 --state state.db", "--help"])
 def test_closed_streams_are_nobody_reading(api, tmp_path, command, closed):
     """The next file that is opened gets the number of the closed one, so nothing may write to a number."""
     for _ in range(2):
@@ -374,7 +372,7 @@ def test_what_is_written_is_strict_json(api, tmp_path, command, number):
     members = [f'"{name}":{number}' for name in ("surprise", "timestamp", "caption")]
     members.append(f'"surprise":{{"deep":[{number}]}}')
     items = [
-        f'{{"idMessage":"{name}","typeMessage":"audioMessage","chatId":"1@c.us","timestamp":{NOON},{member}}}'
+        f'{{"type":"incoming","idMessage":"{name}","typeMessage":"audioMessage","chatId":"1@c.us","timestamp":{NOON},{member}}}'
         for name, member in enumerate(members)
     ]
     api.faults.extend([Answer(f"[{','.join(items)}]")] * 2)

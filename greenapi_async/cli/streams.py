@@ -1,0 +1,118 @@
+"""Standard output and error: every write is whole or raises, and a signal ends one that hangs."""
+
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any, TextIO
+
+import attrs
+
+
+@contextmanager
+def standard_streams() -> Iterator["list[Stream]"]:
+    """Replace stdout and stderr by ones that write whole lines; what the shell closed by one that goes nowhere."""
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123 - no file.
+        streams = [Stream(sys.stdout or nowhere), Stream(sys.stderr or nowhere)]
+        stack.enter_context(redirect_stdout(streams[0]))
+        stack.enter_context(redirect_stderr(streams[1]))
+        yield streams
+
+
+@attrs.define(eq=False, slots=False)
+class Stream(io.TextIOBase):
+    """A text stream that hands each line over in one piece, also to a file that does not block.
+
+    What cannot be written stays, so that the next flush raises again.
+    """
+
+    _stream: TextIO
+    _pending: bytes = b""
+    _is_writing: bool = False
+    _is_stopped: bool = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # typeshed has an attribute.
+        """The stream's encoding; UTF-8 where it has none."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write text, which goes out with the end of its line."""
+        mark = "".encode(self.encoding)  # Of UTF-16, for instance, which would begin each line with it.
+        encoded = text.replace("\n", os.linesep).encode(self.encoding, "backslashreplace")
+        self._pending += encoded.removeprefix(mark)
+        if "\n" in text:
+            self.flush()
+
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is pending.
+
+        Raises:
+            KeyboardInterrupt: a signal came meanwhile or before, and nobody reads.
+            OSError: it cannot be written.
+        """
+        self._is_writing = True
+        try:
+            while self._pending:
+                self._pending = self._pending[self._write_some() :]
+        finally:
+            self._is_writing = False
+
+    def close(self) -> None:
+        """Forget what could not be written; the stream beneath stays open."""
+        self._pending = b""
+
+    def stop(self) -> None:
+        """Wait for no reader any more: to be called by a signal's handler."""
+        self._is_stopped = True
+        if self._is_writing:
+            self._pending = b""
+            raise KeyboardInterrupt
+
+    def isatty(self) -> bool:
+        """Return whether a person reads."""
+        with suppress(AttributeError, TypeError, ValueError):
+            return self._stream.isatty()
+
+        return False
+
+    def fileno(self) -> int:
+        """Return the number of the open file; raises OSError where there is none."""
+        with suppress(AttributeError, TypeError, ValueError):
+            return self._stream.fileno()
+
+        raise io.UnsupportedOperation("fileno")
+
+    def _write_some(self) -> int:
+        raw = _raw(self._stream)
+        if raw is None:
+            self._stream.write(self._pending.decode(self.encoding, "backslashreplace"))
+            self._stream.flush()
+            return len(self._pending)
+
+        if self._is_stopped and not self._has_room(0.0):
+            self._pending = b""
+            raise KeyboardInterrupt
+
+        written: int | None = raw.write(self._pending)
+        if written is None:
+            self._has_room(None)
+
+        return written or 0
+
+    def _has_room(self, seconds: float | None) -> bool:
+        try:
+            return bool(select.select([], [self], [], seconds)[1])
+        except OSError:  # It is no file, or none that can be waited for.
+            return True
+
+
+def _raw(stream: Any) -> Any:
+    """Return what writes bytes at once, without a buffer that could lose some of them; None where there is nothing."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
