@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from greenapi_async._decoding.text import loads
 from greenapi_async.models import Status, UnknownStatus
 
 
@@ -28,5 +29,11 @@ def to_dict(status: Status) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Return JSON on one line, readable in any language."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return strict JSON on one line, readable in any language; an infinity that a program put in becomes a text."""
+    try:
+        return _STRICT.encode(value)
+    except ValueError:
+        return _STRICT.encode(loads(json.dumps(value)))
+
+
+_STRICT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)

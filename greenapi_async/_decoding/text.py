@@ -1,19 +1,20 @@
 """JSON as text, read more leniently than the standard says: one odd byte must not lose what stands beside it."""
 
 import json
+import math
 from typing import Any
 
 from greenapi_async.errors import DecodeError
 
 
 def loads(text: str) -> Any:
-    """Return a JSON value; a raw control character in a string, `NaN` and numbers of any length pass.
+    """Return a JSON value; a raw control character in a string passes, and a number that no machine holds as its text.
 
     Raises:
         ValueError: it is no JSON.
         RecursionError: it is nested too deeply.
     """
-    return json.loads(text, parse_int=_parse_int, strict=False)
+    return json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=str, strict=False)
 
 
 def parse(body: bytes) -> Any:
@@ -52,3 +53,8 @@ def _parse_int(digits: str) -> int | str:
         return int(digits)
     except ValueError:  # Python refuses thousands of digits.
         return digits
+
+
+def _parse_float(literal: str) -> float | str:
+    number = float(literal)
+    return number if math.isfinite(number) else literal
