@@ -1,7 +1,7 @@
 """The poller among everything that can go wrong, all of it at once."""
 
 import json
-from collections import Counter, deque
+from collections import Counter
 
 import anyio
 import pytest
@@ -12,6 +12,7 @@ from virtual_time import run_in_virtual_time
 from greenapi_async import AsyncStatusesClient, UnknownStatus, from_dict
 from greenapi_async._polling import backoff as _backoff
 from greenapi_async.simulator import Simulator, _chaos, chaos
+from greenapi_async.simulator._queue import FaultQueue
 
 EPOCH = 1_800_000_000.25
 MINUTE = 60
@@ -20,7 +21,7 @@ MIB = 2**20
 long = pytest.mark.long
 
 
-class Met(deque):
+class Met(FaultQueue):
     """The faults to come, and a tally of those that were met."""
 
     def __init__(self):

@@ -75,7 +75,7 @@ class Api:
 
     @faults.setter
     def faults(self, faults: Iterable[Fault | None]) -> None:
-        self._faults = FaultQueue(faults)
+        self._faults = faults if isinstance(faults, FaultQueue) else FaultQueue(faults)
 
     @property
     def media_faults(self) -> FaultQueue:
@@ -84,7 +84,7 @@ class Api:
 
     @media_faults.setter
     def media_faults(self, faults: Iterable[Fault | None]) -> None:
-        self._media_faults = FaultQueue(faults)
+        self._media_faults = faults if isinstance(faults, FaultQueue) else FaultQueue(faults)
 
     @property
     def origin(self) -> str:
