@@ -1,7 +1,9 @@
 """Work in threads with a limit of the library's own: the program's threads may all be busy, or waiting for us."""
 
+import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import anyio
@@ -18,7 +20,18 @@ async def in_thread(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) 
     """Return what `work` returns; a cancellation ends the wait for a thread, and asyncio's own the wait for the work."""
     import anyio.to_thread  # noqa: PLC0415 - most clients need no threads.
 
-    return await anyio.to_thread.run_sync(work, *arguments, limiter=_limiter())
+    with no_thread_is_an_os_error():
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=_limiter())
+
+
+async def until_cancelled(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
+    """Return what `work` returns; a cancellation leaves the thread alone with it."""
+    import anyio.to_thread  # noqa: PLC0415
+
+    with no_thread_is_an_os_error():
+        return await anyio.to_thread.run_sync(
+            work, *arguments, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+        )
 
 
 async def to_the_end(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
@@ -34,9 +47,10 @@ async def to_the_end(work: Callable[[*_Arguments], _T], *arguments: *_Arguments)
     async def run_shielded() -> None:
         with anyio.CancelScope(shield=True):
             try:
-                done.append(
-                    await anyio.to_thread.run_sync(work, *arguments, limiter=anyio.CapacityLimiter(1))
-                )
+                with no_thread_is_an_os_error():
+                    done.append(
+                        await anyio.to_thread.run_sync(work, *arguments, limiter=anyio.CapacityLimiter(1))
+                    )
             except Exception as error:  # noqa: BLE001 - raised again outside of the group.
                 failed.append(error)
 
@@ -47,6 +61,22 @@ async def to_the_end(work: Callable[[*_Arguments], _T], *arguments: *_Arguments)
         raise failed[0]
 
     return done[0]
+
+
+@contextmanager
+def no_thread_is_an_os_error() -> Iterator[None]:
+    """Raise an `OSError` where a thread cannot be started: a container limits them, and that passes."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "new thread" not in str(error):
+            raise
+
+        said = str(error)
+    else:
+        return
+
+    raise BlockingIOError(errno.EAGAIN, said)
 
 
 def _limiter() -> "anyio.CapacityLimiter":

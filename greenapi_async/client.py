@@ -93,7 +93,7 @@ class AsyncStatusesClient:
         return cls(
             _environment("GREEN_API_ID_INSTANCE"),
             _token_from_environment(),
-            api_url=os.environ.get("GREEN_API_URL", "").strip() or _DEFAULT_API_URL,
+            api_url=_checked_value("GREEN_API_URL", os.environ.get("GREEN_API_URL", "")) or _DEFAULT_API_URL,
         )
 
     def for_instance(
@@ -356,9 +356,25 @@ def _at_least(least: int, name: str, value: object) -> int:
 
 
 def _environment(name: str) -> str:
-    value = os.environ.get(name, "").strip()
+    value = _checked_value(name, os.environ.get(name, ""))
     if not value:
         raise ConfigurationError(f"{name} is not set: export it, as the console shows it")
+
+    return value
+
+
+def _checked_value(name: str, value: str) -> str:
+    """Return it without white space around; what was meant for a shell to interpret is refused."""
+    value = value.strip()
+    if value[:1] in {'"', "'"} and value[:1] == value[-1:]:
+        del value
+        raise ConfigurationError(
+            f"{name} stands in quotes: write it without, `docker run --env-file` keeps them"
+        )
+
+    if value.startswith(("${", "$(", "{{")):
+        del value
+        raise ConfigurationError(f"{name} is a placeholder that nothing has replaced: write the value itself")
 
     return value
 
@@ -372,6 +388,7 @@ def _token_from_environment() -> str:
     if token is None:
         raise ConfigurationError("GREEN_API_TOKEN_INSTANCE_FILE names a file that cannot be read as UTF-8")
 
+    token = _checked_value("the file that GREEN_API_TOKEN_INSTANCE_FILE names", token)
     if not is_token(token):
         del token
         raise ConfigurationError(

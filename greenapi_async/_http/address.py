@@ -14,6 +14,7 @@ WIRE_URL: Final = "greenapi_async.wire_url"
 _LAST_PORT = 65_535
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
+_FAKE = ipaddress.IPv4Network("198.18.0.0/15")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -27,6 +28,20 @@ def is_public(text: str) -> bool:
         return address.is_global and not address.is_multicast
 
     return address is not None and address.is_global and address in _UNICAST and address not in _DOCUMENTATION
+
+
+def is_fake(text: str) -> bool:
+    """Return whether it stands for a name: proxies that take all of a machine's traffic (Clash, sing-box) make it up.
+
+    They connect to the host whose name led there. No network has hosts of its own there: it is for benchmarks.
+    """
+    address = _address(text)
+    return isinstance(address, ipaddress.IPv4Address) and address in _FAKE
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an address, and no name to look up."""
+    return _address(host) is not None
 
 
 def is_loopback(host: str) -> bool:

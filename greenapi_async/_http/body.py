@@ -12,6 +12,7 @@ from greenapi_async._turn import Turn
 from greenapi_async.errors import BodyTooLargeError, DecodeError, TransportError
 
 _GZIP = 16 + zlib.MAX_WBITS
+_COMPRESSIONS = {"gzip", "x-gzip", "br", "deflate", "compress", "x-compress", "zstd", "dcb", "dcz"}
 _STEP = 256 * 1024
 _LARGE = 1024 * 1024
 _LONGEST_REFUSAL = 65_536
@@ -35,9 +36,10 @@ class Body:
         self.chunks: list[bytes] = []
         self._limit = self.room = limit
         self._received = 0
-        self._gzip = zlib.decompressobj(_GZIP) if content_encoding in {"gzip", "x-gzip"} else None
+        packed = _compressions(content_encoding)
+        self._gzip = zlib.decompressobj(_GZIP) if packed else None
 
-        if self._gzip is None and content_encoding not in {"", "identity"}:
+        if packed not in ([], ["gzip"], ["x-gzip"]):
             raise DecodeError("the response has a content encoding that was not requested: only gzip is")
 
     def feed(self, chunk: bytes) -> Iterator[None]:
@@ -89,6 +91,12 @@ class Body:
 
         if len(unpacked) > len(fitting):
             raise BodyTooLargeError(self._limit)
+
+
+def _compressions(content_encoding: str) -> list[str]:
+    """Return the compressions that a header names; some servers write a charset or `none` there."""
+    names = (name.strip() for name in content_encoding.split(","))
+    return [name for name in names if name.partition(";")[0] in _COMPRESSIONS]
 
 
 async def whole_body(response: httpx.Response, limit: int) -> bytes:

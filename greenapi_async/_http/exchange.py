@@ -169,7 +169,7 @@ class Http:
             request = self.client.build_request("GET", url, headers=HEADERS, timeout=None)
             request.url = url  # Free of the client's params, and with its own way onto the wire.
 
-        response = await self.client.send(request, stream=True, follow_redirects=False)
+        response = await self._response(request)
         try:
             if response.status_code == 200:
                 body = await whole_body(response, self._max_body)
@@ -179,6 +179,15 @@ class Http:
             await response.aclose()
 
         return response.status_code, response.headers, body
+
+    async def _response(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self.client.send(request, stream=True, follow_redirects=False)
+        except httpx.HTTPStatusError as error:  # A hook of an injected client has called `raise_for_status`.
+            if error.response.is_success:
+                raise
+
+            return error.response
 
 
 class _Running:

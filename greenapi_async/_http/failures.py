@@ -1,5 +1,6 @@
 """What went wrong on the way: whatever the HTTP libraries raise as one error of ours, in words that can be shown."""
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -11,6 +12,9 @@ import httpx
 
 from greenapi_async.errors import TransportError
 
+_ALL_FAILED = re.compile(
+    "all (connection )?attempts .*failed", re.IGNORECASE
+)  # anyio's and trio's words for anything.
 _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a start without a battery.
 _RETRYABLE = frozenset({408, 421, 425, 429, 499})
@@ -25,7 +29,7 @@ class ProxyRefusalError(Exception):
 def transport_error(error: BaseException, quotable: Callable[[str], str] = str) -> TransportError:
     """Return our error for one of `NO_ANSWER`, with the first of its causes that says something quotable."""
     causes = _causes(error)
-    said = next(filter(None, (printable(quotable(str(each))) for each in causes)), "")
+    said = next(filter(None, (_words(each, quotable) for each in causes)), "")
     message = f"{type(error).__name__}: {said}" if said else type(error).__name__
 
     for each in causes:
@@ -70,13 +74,25 @@ def host_in(location: str | None) -> str | None:
     return printable(host or "") or None
 
 
+def _words(error: BaseException, quotable: Callable[[str], str]) -> str:
+    """Return what an error says, or nothing where that is only that something failed."""
+    said = printable(quotable(str(error)))
+    return "" if isinstance(error, BaseExceptionGroup) or _ALL_FAILED.fullmatch(said) else said
+
+
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return the error and what led to it; the chain of causes may go in a circle."""
+    """Return the error and what led to it, one after another; the chain of causes may go in a circle."""
     causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is None or cause in causes:
+            continue
+
         causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        waiting.append(cause.__cause__ or cause.__context__)
+        if isinstance(cause, BaseExceptionGroup):
+            waiting.extend(cause.exceptions)
 
     return causes
 

@@ -1,9 +1,10 @@
 """Sockets for httpcore, over anyio: a read takes all that has come, and opens no scope."""
 
 import select
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -11,6 +12,16 @@ import httpcore
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from greenapi_async._http.address import is_address
+from greenapi_async._threads import until_cancelled
+
+_HEAD_START = 0.25  # seconds of an address before the next one is tried beside it (RFC 8305).
+_KEEPALIVE = {  # NATs forget in silence what says nothing for minutes, Azure's after four.
+    "SO_KEEPALIVE": 1,
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 15,
+    "TCP_KEEPCNT": 4,
+}
 _BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 _MOST = 256 * 1024  # httpcore reads a quarter of it at a time, and each read is a turn.
 
@@ -37,7 +48,72 @@ class Network(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect by whatever address of the host accepts first."""
         with _raised_as(httpcore.ConnectError):
-            return Stream(await anyio.connect_tcp(host, port, local_host=local_address))
+            return Stream(await connect(host, port, local_address))
+
+
+async def connect(host: str, port: int, local_address: str | None = None) -> ByteStream:
+    """Return a connection to whatever address of a host accepts first.
+
+    The name is looked up in a thread of our own: asyncio's are the program's, and may all be busy.
+
+    Raises:
+        OSError: there is no such name, or no address accepts.
+    """
+    stream = await _fastest(await _addresses(host, port), port, local_address)
+    raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
+    for name, value in _KEEPALIVE.items():
+        with suppress(OSError, AttributeError):  # Not every system has each.
+            level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
+            raw.setsockopt(level, getattr(socket, name), value)
+
+    return stream
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    """Return a host's addresses in the system's order, but the first of the other family second."""
+    if is_address(host):
+        return [host]
+
+    found = await until_cancelled(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+    first, *others = dict.fromkeys(str(address[0]) for *_, address in found)
+    return [first, *sorted(others, key=lambda each: (":" in each) == (":" in first))]
+
+
+async def _fastest(addresses: list[str], port: int, local_address: str | None) -> ByteStream:
+    if len(addresses) == 1:
+        return await anyio.connect_tcp(addresses[0], port, local_host=local_address)
+
+    streams: list[ByteStream] = []
+    failures: list[OSError] = []
+
+    async def attempt(address: str, over: anyio.Event) -> None:
+        try:
+            streams.append(await anyio.connect_tcp(address, port, local_host=local_address))
+        except OSError as error:
+            failures.append(error)
+            over.set()
+        else:
+            tasks.cancel_scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for address in addresses:
+                over = anyio.Event()
+                tasks.start_soon(attempt, address, over)
+                with anyio.move_on_after(_HEAD_START):
+                    await over.wait()
+    except BaseException:
+        for stream in streams:
+            await anyio.aclose_forcefully(stream)
+        raise
+
+    for late in streams[1:]:
+        await anyio.aclose_forcefully(late)
+
+    if not streams:
+        raise failures[0]
+
+    return streams[0]
 
 
 class Guard(Network):

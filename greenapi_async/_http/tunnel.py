@@ -13,7 +13,7 @@ from python_socks import ProxyError, ProxyType
 from python_socks.async_.anyio.v2 import Proxy as Handshake
 
 from greenapi_async._http.failures import ProxyRefusalError
-from greenapi_async._http.network import Network, Stream
+from greenapi_async._http.network import Network, Stream, connect
 from greenapi_async._http.proxy import Proxy
 
 _BROKEN = (OSError, ValueError, anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -79,7 +79,7 @@ class _FirstLeg:
     """Stands where python-socks looks for a proxy before the proxy, so that it speaks over streams of ours."""
 
     async def connect(self, dest_host: str, dest_port: int) -> "_Line":
-        return _Line(await anyio.connect_tcp(dest_host, dest_port))
+        return _Line(await connect(dest_host, dest_port))
 
 
 class _Line:

@@ -10,7 +10,7 @@ import anyio
 import attrs
 import httpx
 
-from greenapi_async._http.address import is_loopback, is_public, parsed_url
+from greenapi_async._http.address import is_fake, is_loopback, is_public, parsed_url
 from greenapi_async._http.failures import NO_ANSWER, abandon, transport_error
 from greenapi_async._http.proxy import Proxies
 from greenapi_async._http.transport import PooledTransport
@@ -155,7 +155,10 @@ class _AddressPolicy:
 
     def check(self, address: str) -> None:
         """Raise `MediaError` for an address that is not allowed."""
-        public, loopback = self.public and is_public(address), self.loopback and is_loopback(address)
+        public, loopback = (
+            self.public and (is_public(address) or is_fake(address)),
+            self.loopback and is_loopback(address),
+        )
         if not (public or loopback):
             raise _not_public()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import anyio
 
 from greenapi_async._system import check_open_files, may_pass
+from greenapi_async._threads import no_thread_is_an_os_error
 from greenapi_async.errors import ConfigurationError, StoreError
 from greenapi_async.stores.base import Checkpoint
 
@@ -81,6 +82,12 @@ class SQLiteStore:
 
         if not _can_be_a_name(path):
             raise ConfigurationError(f"path must be a name that a file can have, not {os.fspath(path)!a}")
+
+        if not _has_sqlite():
+            raise ConfigurationError(
+                "this Python was built without SQLite: install its development files (libsqlite3-dev) and build it anew, "
+                "or pass a store of your own"
+            )
 
         self.path: Final = Path(path).absolute()
         self._turn: RunVar[anyio.CapacityLimiter] | None = None
@@ -155,7 +162,13 @@ class SQLiteStore:
         until = (
             time.monotonic() + _PATIENCE
         )  # Of all who wait for a locked file, and not of each in its turn.
-        return await anyio.to_thread.run_sync(self._do, work, until, limiter=self._limiter())
+        try:
+            with no_thread_is_an_os_error():
+                return await anyio.to_thread.run_sync(self._do, work, until, limiter=self._limiter())
+        except OSError as error:  # `_do` raises none.
+            problem = str(error)
+
+        raise StoreError(f"the file {self.path} cannot be used now: {problem}", retryable=True)
 
     def _limiter(self) -> "anyio.CapacityLimiter":
         """Return the limiter of this event loop: what waits for a locked file takes no thread of the program's."""
@@ -277,6 +290,15 @@ class SQLiteStore:
 def _identity(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+def _has_sqlite() -> bool:
+    try:
+        import sqlite3  # noqa: F401
+    except ImportError:
+        return False
+
+    return True
 
 
 def _can_be_a_name(path: StrPath) -> bool:

@@ -216,7 +216,7 @@ def test_gzip_with_a_wrong_checksum_is_refused():
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("content_encoding", ["br", "deflate", "zstd", "gzip, gzip", "gzip;q=1", "utf-8"])
+@pytest.mark.parametrize("content_encoding", ["br", "deflate", "zstd", "gzip, gzip", "gzip;q=1", "gzip, br"])
 def test_a_packing_that_was_not_asked_for_is_refused(content_encoding):
     """Only what can be bounded while it unpacks is asked for."""
     with pytest.raises(DecodeError, match="not requested"):

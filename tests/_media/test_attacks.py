@@ -314,12 +314,12 @@ async def test_address_that_changes_after_the_look_up_gains_nothing(inside, monk
     """The connected socket is judged: it does not help to answer with a public address at first."""
     heard, answers = [], iter(["93.184.215.14", *["127.0.0.1"] * 9])
 
-    async def rebinding(host, port, **_):
+    def rebinding(host, port, *_):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
 
     async with Simulator() as api, listener(heard) as port:
-        monkeypatch.setattr("anyio._core._sockets.getaddrinfo", rebinding)
-        [(*_, looked_up)] = await rebinding("media.example", port)
+        [(*_, looked_up)] = rebinding("media.example", port)
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
         with only_the_sidecar(inside):
             await client_of(api).save_media(image(download_url=f"https://media.example:{port}/x"), inside)
 
