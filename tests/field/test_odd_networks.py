@@ -6,6 +6,8 @@ import httpx
 import pytest
 from anyio.abc import SocketAttribute
 from clients import client, client_of, failure_of
+from fake_api import FakeApi, reply
+from loopback import tls_in_front_of
 
 from greenapi_async import AsyncStatusesClient, ConfigurationError, MediaError, errors, from_dict
 from greenapi_async._http import network
@@ -157,6 +159,38 @@ async def test_a_hook_that_raises_for_a_status_tells_the_status(fault, error, re
 
     assert type(refused) is error
     assert getattr(refused, "retry_after", None) in {None, 7.0}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("date", "retry_after", "seconds"),
+    [
+        ("Tue, 12 Mar 2024 08:36:35 GMT", "Tue, 12 Mar 2024 08:37:35 GMT", 60.0),
+        ("Tue, 12 Mar 2024 08:36:35 GMT", "Tuesday, 12-Mar-24 08:36:45 GMT", 10.0),
+        ("Tue, 12 Mar 2024 08:36:35 GMT", "Tue, 12 Mar 2024 08:36:30 GMT", None),
+        ("Tue, 12 Mar 2024 08:36:35 GMT", "Tue, 12 Mar 2024 25:99:30 GMT", None),
+        ("Tue, 12 Mar 2024 08:36:35 GMT", "Tue, 12 Mar 99999999999 08:36:30", None),
+        ("", "Tue, 12 Mar 2024 08:37:35 GMT", None),
+        ("yesterday", "tomorrow", None),
+    ],
+)
+async def test_a_wait_that_is_told_as_a_date_is_waited(date, retry_after, seconds):
+    """Sonarr was told so, came again at once, and was locked out. The date counts from the response's own."""
+    told = reply(429, b"", date=date, retry_after=retry_after)
+
+    refused = await failure_of(client(FakeApi(told)))
+
+    assert refused.retry_after == seconds
+
+
+@pytest.mark.anyio
+async def test_a_certificate_that_the_network_made_itself_says_what_helps():
+    """Behind a company's proxy every request fails so, and a hundred threads ask what to do."""
+    async with Simulator(max_rate=None) as api, tls_in_front_of(api) as url:
+        failure = await failure_of(client_of(api, api_url=url))
+
+    assert failure.refused == "certificate"
+    assert "SSL_CERT_FILE" in str(failure)
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])

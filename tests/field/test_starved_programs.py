@@ -102,6 +102,7 @@ async def test_a_program_runs_under_any_options_of_the_interpreter(options):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_bot_in_a_thread_outlives_the_main_one():
     """With the main thread over, asyncio starts no thread for a name any more: "cannot schedule new futures"."""
     async with Simulator(max_rate=None, token="token-of-the-simulator") as api:
