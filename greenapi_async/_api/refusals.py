@@ -1,6 +1,7 @@
 """What a response means that brings no array: HTTP code, headers and body in, our error out. Pure."""
 
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from greenapi_async._api.frontend import page_title, wants_login
@@ -69,7 +70,7 @@ def refusal(
     if http_code == 429:
         return RateLimitedError(
             _TOO_OFTEN if title is None else f"too many requests{quoted}",
-            retry_after=_seconds(headers.get("retry-after")),
+            retry_after=_seconds(headers.get("retry-after", ""), headers.get("date", "")),
         )
 
     if http_code == 466:
@@ -198,11 +199,18 @@ def _redirect(
     )
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Return the seconds of a Retry-After header; a date in it counts as not said."""
+def _seconds(retry_after: str, date: str) -> float | None:
+    """Return the seconds of a Retry-After header; one that is a date counts from the response's own."""
     try:
-        seconds = float(retry_after or "")
+        seconds = float(retry_after)
     except ValueError:
-        return None
+        seconds = _seconds_between(date, retry_after)
 
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    try:
+        return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
+    except (TypeError, ValueError, OverflowError):  # One is no date, or one alone tells a time zone.
+        return -1.0

@@ -17,6 +17,8 @@ _ALL_FAILED = re.compile(
 )  # anyio's and trio's words for anything.
 _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a start without a battery.
+_UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})  # OpenSSL's codes: self-signed, or by nobody whom this machine knows.
+_REMEDY = "; if your network signs by itself, name a file of certificates with its own in SSL_CERT_FILE"
 _RETRYABLE = frozenset({408, 421, 425, 429, 499})
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole response comes."""
@@ -34,8 +36,9 @@ def transport_error(error: BaseException, quotable: Callable[[str], str] = str) 
 
     for each in causes:
         if isinstance(each, ssl.SSLCertVerificationError) and not _is_too_early(each):
+            remedy = _REMEDY if getattr(each, "verify_code", None) in _UNKNOWN_ISSUER else ""
             return TransportError(
-                f"the server's TLS certificate was refused: {message}", refused="certificate"
+                f"the server's TLS certificate was refused: {message}{remedy}", refused="certificate"
             )
 
     # That is how httpx tells of a proxy that wants a password: of an injected client; our own tunnel tells it itself.
