@@ -44,6 +44,24 @@ async def test_healthy_host_is_polled_beside_a_hanging_one(hosts):
         tasks.cancel_scope.cancel()
 
 
+async def test_hosts_that_begin_to_hang_at_once_leave_places(hosts):
+    """Until their first timeout, four times twenty-five were all of them: one poll in four was missed."""
+    healthy, hanging = hosts
+
+    async with client_of(healthy, timeout=30.0) as client, anyio.create_task_group() as tasks:
+        for api in hanging:
+            stuck = client.for_instance(api.id_instance, api.token, api_url=api.url)
+            for _ in range(30):
+                tasks.start_soon(stuck.fetch)
+        await anyio.sleep(0.5)
+
+        with anyio.fail_after(5):
+            for _ in range(20):
+                assert await client.fetch() == []
+
+        tasks.cancel_scope.cancel()
+
+
 async def test_several_hanging_hosts_cannot_fill_all_places(hosts):
     """Five times twenty-five would be all of them: a host that timed out has one place until it responds."""
     healthy, hanging = hosts
