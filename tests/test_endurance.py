@@ -70,7 +70,7 @@ async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, 
 
     assert len(answered) + len(cancelled) == requests
     assert len(cancelled) > requests / 3
-    assert (slots._free, slots._waiting) == (PLACES, {})
+    assert (slots.free, slots._waiting) == (PLACES, {})
     assert len(kept) == idle <= PLACES
     assert connections == len(kept) or ANYIO < (4, 16)
     assert answer == []

@@ -9,6 +9,7 @@ from greenapi_async._http.loops import PerLoop
 
 _MOST = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
 _MOST_OF_AN_ORIGIN = 25
+_TRUSTED = 5  # Requests that leave before the first of them has a response.
 
 
 class RateLimiter:
@@ -50,19 +51,23 @@ class _Queue:
 class Slots:
     """The slots of one event loop: so many in all, and so many for an origin, so that none starves the others.
 
-    A slot is held during a request only, and nobody waits for anything while holding one. An origin whose last request
-    timed out has a single slot until it responds: several hanging ones cannot take them all.
+    A slot is held during a request only, and nobody waits for anything while holding one. An origin that does not respond
+    takes no more than it leaves to all the others, and one whose last request timed out has a single slot until it
+    responds: several hanging ones cannot take them all.
+
+    Attributes:
+        free: how many are left.
     """
 
     def __init__(self) -> None:
-        self._free = _MOST
+        self.free = _MOST
         self._origins: dict[str, Origin] = {}
         self._waiting: dict[Origin, deque[anyio.Event]] = {}  # In the order of their next turn.
 
     async def acquire(self, name: str) -> "Origin":
         """Wait for a slot of an origin, which the caller releases."""
         origin = self._origins.get(name) or self._origins.setdefault(name, Origin(self))
-        if self._free and origin.has_room:
+        if origin.has_room:
             self._take(origin)
         else:
             await self._wait(origin)
@@ -71,10 +76,10 @@ class Slots:
 
     def give_back(self, origin: "Origin") -> None:
         """Take a slot back, and let those who wait have it."""
-        self._free += 1
+        self.free += 1
         origin.under_way -= 1
         for each in [*self._waiting]:
-            if self._free and each.has_room:
+            if each.has_room:
                 self._wake(each)
 
     async def _wait(self, origin: "Origin") -> None:
@@ -102,24 +107,34 @@ class Slots:
             del self._waiting[origin]
 
     def _take(self, origin: "Origin") -> None:
-        self._free -= 1
+        self.free -= 1
         origin.under_way += 1
+        origin.since_response += 1
 
 
 class Origin:
-    """A scheme, host and port; how many requests to it are under way, and whether it hangs."""
+    """A scheme, host and port; how many requests to it are under way, and whether it hangs.
+
+    Attributes:
+        since_response: how many requests have left since its last response.
+    """
 
     def __init__(self, slots: Slots) -> None:
-        self.under_way = 0
+        self.under_way = self.since_response = 0
         self.hangs: bool = False
         self._slots = slots
 
     @property
     def has_room(self) -> bool:
         """Whether one more request may leave."""
-        return self.under_way < (1 if self.hangs else _MOST_OF_AN_ORIGIN)
+        most = 1 if self.hangs else _MOST_OF_AN_ORIGIN
+        others = self._slots.free if self.since_response >= _TRUSTED else most
+        return self._slots.free > 0 and self.under_way < min(most, others)
 
     def release(self, *, hangs: bool | None) -> None:
         """Give a slot back; `hangs` tells whether the request timed out, or None where that is not known."""
         self.hangs = self.hangs if hangs is None else hangs
+        if hangs is False:
+            self.since_response = 0
+
         self._slots.give_back(self)

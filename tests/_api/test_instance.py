@@ -593,7 +593,7 @@ async def test_whatever_happens_to_a_question_its_place_is_given_back():
             for _ in range(300):
                 tasks.start_soon(asks, asking)
 
-        assert asking._shared.http._loops.get().slots._free == 100
+        assert asking._shared.http._loops.get().slots.free == 100
         assert await asking.fetch() == []
 
 
