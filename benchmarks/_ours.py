@@ -33,7 +33,9 @@ async def keys(body: bytes) -> list[str]:
 
 
 def client(
-    api_url: str, *, statuses: int = 0, http_client: httpx.AsyncClient | None = None
+    api_url: str, *, statuses: int = 0, http_client: httpx.AsyncClient | None = None, timeout: float = 60.0
 ) -> AsyncStatusesClient:
     """Return a client of the server's instance whose answer has so many statuses."""
-    return AsyncStatusesClient(statuses, TOKEN, api_url=api_url, http_client=http_client, max_rate=None)
+    return AsyncStatusesClient(
+        statuses, TOKEN, api_url=api_url, http_client=http_client, timeout=timeout, max_rate=None
+    )

@@ -78,7 +78,8 @@ def _must_hold(results: Sequence[Result]) -> str:
 
 
 def _limit(bound: Bound) -> str:
-    return f"{shown(bound.limit)} {bound.unit}".strip()
+    least = "at least " if bound.is_least else ""
+    return f"{least}{shown(bound.limit)} {bound.unit}".strip()
 
 
 def _reached(bound: Bound) -> str:

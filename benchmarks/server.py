@@ -26,18 +26,21 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 @attrs.frozen
 class Addresses:
-    """Where the server listens: plain, with TLS, and at many origins that answer alike."""
+    """Where the server listens: plain, with TLS, at many origins that answer alike, and at some that never do."""
 
     plain: str
     tls: str
     origins: list[str]
+    silent: list[str]
 
 
 @contextmanager
-def running(*, origins: int = 0) -> Iterator[Addresses]:
+def running(*, origins: int = 0, silent: int = 0) -> Iterator[Addresses]:
     """Run a server until the block ends."""
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_main, args=[there, origins], daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_main, args=[there, origins, silent], daemon=True
+    )
     process.start()
     try:
         yield here.recv()
@@ -46,30 +49,32 @@ def running(*, origins: int = 0) -> Iterator[Addresses]:
         process.join()
 
 
-def _main(pipe: Connection, origins: int) -> None:
-    asyncio.run(_serve(pipe, origins))
+def _main(pipe: Connection, origins: int, silent: int) -> None:
+    asyncio.run(_serve(pipe, origins, silent))
 
 
-async def _serve(pipe: Connection, origins: int) -> None:
+async def _serve(pipe: Connection, origins: int, silent: int) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
 
     plain = await _listen(None)
     tls = await _listen(context)
     others = [await _listen(None) for _ in range(origins)]
+    silent_ones = [await _listen(None, asyncio.Protocol) for _ in range(silent)]
     pipe.send(
         Addresses(
             plain=f"http://127.0.0.1:{plain}",
             tls=f"https://localhost:{tls}",
             origins=[f"http://127.0.0.1:{port}" for port in others],
+            silent=[f"http://127.0.0.1:{port}" for port in silent_ones],
         )
     )
     await asyncio.Event().wait()
 
 
-async def _listen(context: ssl.SSLContext | None) -> int:
+async def _listen(context: ssl.SSLContext | None, protocol: type[asyncio.Protocol] | None = None) -> int:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Exchange, "127.0.0.1", 0, ssl=context, backlog=1024)
+    server = await loop.create_server(protocol or _Exchange, "127.0.0.1", 0, ssl=context, backlog=1024)
     port: int = server.sockets[0].getsockname()[1]
     return port
 
