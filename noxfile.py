@@ -68,10 +68,12 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def endurance(session: nox.Session) -> None:
-    """Kill a poller 200 times, let one run for ten minutes, and play every small history."""
+    """Kill a poller 200 times, let one run for ten minutes, both once more by a proxy; play every small history."""
     install(session, "tests")
     session.run("python", "tests/support/killed.py", "200")
+    session.run("python", "tests/support/killed.py", "50", "--proxy")
     session.run("python", "tests/support/soak.py", "10")
+    session.run("python", "tests/support/soak.py", "2", "--proxy")
     session.run("python", "tests/support/small_histories.py")
 
 

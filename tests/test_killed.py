@@ -1,5 +1,7 @@
 """The poller's promise under SIGKILL and among several processes: real processes, a real file, real sockets."""
 
+import functools
+
 import anyio
 import killed
 import pytest
@@ -23,6 +25,16 @@ def test_killed_process_repeats_nothing_if_asked_to(tmp_path, kills):
 
     assert report.repeats == 0
     assert len(report.lost) <= report.kills
+
+
+@long
+@pytest.mark.parametrize(("way", "most_lost"), [("at-least-once", 0), ("at-most-once", 4)])
+def test_killed_process_behind_a_failing_proxy_loses_no_more(tmp_path, way, most_lost):
+    """Whatever the proxy does, and wherever in a set-up the process dies."""
+    report = anyio.run(functools.partial(killed.run, 4, tmp_path, way, proxy=True))
+
+    assert len(report.lost) <= most_lost
+    assert report.repeats <= report.kills - most_lost
 
 
 @pytest.mark.parametrize("way", ["at-least-once", "poll_once"])

@@ -1,8 +1,10 @@
 """Processes that poll into one file: killed at random moments, or four at once; and what they saw.
 
-`python tests/support/killed.py 200` kills so often; `tests/test_killed.py` runs a shorter one.
+`python tests/support/killed.py 200` kills so often, with `--proxy` behind a proxy that fails at random;
+`tests/test_killed.py` runs shorter ones.
 """
 
+import functools
 import multiprocessing
 import os
 import random
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import anyio
 import attrs
+from proxies import way_to
 
 from greenapi_async import AsyncStatusesClient
 from greenapi_async.simulator import Simulator
@@ -53,9 +56,13 @@ class Report:
 def consume(api, directory, way):
     """Poll for ever and write down every id, as the process that is to be killed."""
 
+    os.environ.update(api.environment)
+
     async def main():
         out = os.open(directory / "seen.txt", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        async with AsyncStatusesClient(api.id_instance, api.token, api_url=api.url, max_rate=None) as client:
+        async with AsyncStatusesClient(
+            api.id_instance, api.token, api_url=api.url, max_rate=None, timeout=5.0
+        ) as client:
             async for status in _statuses(client, directory / "seen.db", way):
                 os.write(out, f"{os.getpid()} {status.id_message}\n".encode())
 
@@ -81,6 +88,15 @@ class Api:
     url: str
     id_instance: str
     token: str
+    environment: dict
+
+
+@asynccontextmanager
+async def serving(*, proxy):
+    """Run a simulator, behind a proxy or not; yield it and what a process has to know."""
+    async with Simulator(max_rate=None) as simulator, way_to(simulator, proxy=proxy) as (url, environment):
+        api = Api(url=url, id_instance=simulator.id_instance, token=simulator.token, environment=environment)
+        yield simulator, api
 
 
 @asynccontextmanager
@@ -96,14 +112,12 @@ async def consumer(*arguments):
         await anyio.to_thread.run_sync(process.join)
 
 
-async def run(kills, directory, way="at-least-once"):
+async def run(kills, directory, way="at-least-once", *, proxy=False):
     """Kill a process at random moments, and let a last one live until it has caught up."""
     dice = random.Random(kills)
     posted = set()
 
-    async with Simulator(max_rate=None) as simulator:
-        api = Api(url=simulator.url, id_instance=simulator.id_instance, token=simulator.token)
-
+    async with serving(proxy=proxy) as (simulator, api):
         for kill in range(kills):
             async with consumer(api, directory, way):
                 if kill % 4:  # Every fourth dies while it begins.
@@ -124,8 +138,7 @@ async def run_at_once(processes, directory, way):
     """Let several processes poll at once until one has seen the last status."""
     posted = set()
 
-    async with Simulator(max_rate=None) as simulator, AsyncExitStack() as consumers:
-        api = Api(url=simulator.url, id_instance=simulator.id_instance, token=simulator.token)
+    async with serving(proxy=False) as (simulator, api), AsyncExitStack() as consumers:
         for _ in range(processes):
             await consumers.enter_async_context(consumer(api, directory, way))
 
@@ -157,11 +170,18 @@ def lines_in(directory):
     return [tuple(line.split()) for line in out.read_text().splitlines()] if out.exists() else []
 
 
-if __name__ == "__main__":
+def main(kills, *, proxy):
     for way in ("at-least-once", "at-most-once"):
         with tempfile.TemporaryDirectory() as name:
-            report = anyio.run(run, int(sys.argv[1]), Path(name), way)
+            report = anyio.run(functools.partial(run, kills, Path(name), way, proxy=proxy))
         print(
             f"{way}: {report.kills} kills, {len(report.posted)} statuses, "
             f"{len(report.lost)} lost, {report.repeats} repeated"
         )
+        at_most = report.kills if way == "at-most-once" else 0
+        assert len(report.lost) <= at_most
+        assert report.repeats <= report.kills - at_most
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), proxy="--proxy" in sys.argv)

@@ -1,14 +1,18 @@
 """Proxies of the tests' own on loopback, HTTP and SOCKS, that work or fail in every phase of a set-up."""
 
+import random
 import ssl
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
+import httpx
 from anyio.abc import SocketAttribute
 from loopback import pump_both_ways, with_tls
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, ssl.SSLError, OSError)
+_FAILURES = ["silent", "closes", "refuses", "sends garbage", "TLS silent", "TLS closes"]
 
 
 class Proxy:
@@ -125,6 +129,40 @@ class Proxy:
             case _:
                 async with await anyio.connect_tcp("127.0.0.1", self._leads_to) as server:
                     await pump_both_ways(await with_tls(client), server)
+
+
+class FailingProxy(Proxy):
+    """A CONNECT proxy that leads https://api.test to a port of this machine, and fails at random.
+
+    One set-up in five fails in some phase, and no tunnel lives for long.
+    """
+
+    def __init__(self, leads_to):
+        super().__init__("http", leads_to)
+        self._dice = random.Random()
+
+    @property
+    def environment(self):
+        """What a process that goes through it has in its environment."""
+        certificate = Path(__file__).parents[1] / "tls" / "localhost.pem"
+        return {"https_proxy": self.url, "no_proxy": "", "SSL_CERT_FILE": str(certificate)}
+
+    async def _set_up(self, client):
+        phase = self._dice.choice(_FAILURES) if self._dice.random() < 0.2 else "works"
+        lifetime = self._dice.expovariate(2.0) if phase == "works" else 60.0
+        with anyio.move_on_after(lifetime):
+            await Proxy(self.kind, self._leads_to, phase)._set_up(client)
+
+
+@asynccontextmanager
+async def way_to(api, *, proxy):
+    """Yield the URL of a simulator and what its clients have in their environment, behind a failing proxy or not."""
+    if not proxy:
+        yield api.url, {}
+        return
+
+    async with FailingProxy(httpx.URL(api.url).port).running() as failing:
+        yield "https://api.test", failing.environment
 
 
 async def _hear_out(client):

@@ -1,7 +1,8 @@
 """Polls a faulty simulator at high speed for minutes, and watches memory and open files.
 
 `python tests/support/soak.py 10` runs for ten minutes, a thousand times as fast as the clock, and fails where memory or
-open files grow, or where a status is lost, or repeated more often than the poller was cancelled.
+open files grow, or where a status is lost, or repeated more often than the poller was cancelled. With `--proxy` it goes
+through a proxy that fails at random.
 """
 
 import logging
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import anyio
 from process import open_files
+from proxies import way_to
 
 from greenapi_async import AsyncStatusesClient
 from greenapi_async._polling import backoff as _backoff
@@ -40,14 +42,17 @@ def clock_since(began):
     return lambda: began + (time.time() - began) * SPEED
 
 
-def serve(pipe, began):
+def serve(pipe, began, proxy):
     """Post and fail at random until told to stop; then tell every id, and answer well for a while."""
 
     async def main():
         dice = random.Random()
         posted = []
-        async with Simulator(max_rate=None, clock=clock_since(began)) as api:
-            pipe.send((api.url, api.id_instance, api.token))
+        async with (
+            Simulator(max_rate=None, clock=clock_since(began)) as api,
+            way_to(api, proxy=proxy) as (url, environment),
+        ):
+            pipe.send((url, api.id_instance, api.token, environment))
             while not pipe.poll():
                 late = dice.choice([0, 0, dice.uniform(0, 20 * 3600)])
                 kind = dice.choice(["text", "image", "video", "audio"])
@@ -67,13 +72,19 @@ def serve(pipe, began):
 
 async def poll(minutes, pipe, began, directory):
     """Poll, cancelled now and then, until every status was seen; return what was seen and measured."""
-    url, id_instance, token = pipe.recv()
+    url, id_instance, token, environment = pipe.recv()
+    os.environ.update(environment)
     dice = random.Random()
     seen, samples, cancelled, posted = Counter(), [], 0, None
     ends = time.monotonic() + 60 * minutes
 
     async with AsyncStatusesClient(
-        id_instance, token, api_url=url, max_rate=None, timeout=5, clock=clock_since(began)
+        id_instance,
+        token,
+        api_url=url,
+        max_rate=None,
+        timeout=2 if environment else 5,
+        clock=clock_since(began),
     ) as client:
         while posted is None or not posted <= seen.keys():
             with anyio.move_on_after(dice.expovariate(1 / 3)) as scope:
@@ -97,12 +108,12 @@ def measured():
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, open_files()
 
 
-def main(minutes):
+def main(minutes, *, proxy):
     _backoff.delay = lambda *_: 0.01
     logging.disable()
     began = time.time()
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=serve, args=(theirs, began))
+    server = multiprocessing.Process(target=serve, args=(theirs, began, proxy))
     server.start()
 
     with tempfile.TemporaryDirectory() as directory:
@@ -125,4 +136,4 @@ def main(minutes):
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main(float(sys.argv[1]), proxy="--proxy" in sys.argv)
