@@ -325,8 +325,8 @@ class StoreError(GreenApiError):
 
     Attributes:
         message: which store failed and why.
-        retryable: true where waiting may help: another program holds the file, or the disk is full. The poller's
-            loops wait then; `commit`, `Batch.commit` and `poll_once` raise it.
+        retryable: true where waiting may help: another program holds the file, the disk is full or too many files are
+            open. The poller's loops wait then; `commit`, `Batch.commit` and `poll_once` raise it.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:

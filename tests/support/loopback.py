@@ -107,7 +107,7 @@ async def _pump(source, target):
     try:
         async for chunk in source:
             await target.send(chunk)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, ssl.SSLError):
         pass
     finally:
         with anyio.CancelScope(shield=True):
