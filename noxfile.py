@@ -73,7 +73,7 @@ def endurance(session: nox.Session) -> None:
     session.run("python", "tests/support/killed.py", "200")
     session.run("python", "tests/support/killed.py", "50", "--proxy")
     session.run("python", "tests/support/soak.py", "10")
-    session.run("python", "tests/support/soak.py", "2", "--proxy")
+    session.run("python", "tests/support/soak.py", "5", "--proxy")
     session.run("python", "tests/support/small_histories.py")
 
 

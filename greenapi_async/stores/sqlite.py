@@ -53,6 +53,7 @@ _PROBLEMS: Final = {
     "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file, who owns it, and what its directory permits",
     "SQLITE_CORRUPT": "is damaged; it was left as it is: restore a copy, or give another path",
     "SQLITE_FULL": "cannot grow, because the disk is full: free some space",
+    "SQLITE_IOERR": "cannot be read, written or synced: the disk fails, or its file system cannot do it: use a local disk",
     "SQLITE_NOTADB": "is no SQLite database; it was left as it is: give another path",
     "SQLITE_READONLY": "cannot be written: see who owns it and its directory, and what they permit",
 }

@@ -7,8 +7,9 @@ import sys
 import pytest
 from clients import client_of
 from media_world import JPEG, posted, tree
+from mounts import lacking
 
-from greenapi_async import ConfigurationError, DirectoryError, StoreError
+from greenapi_async import ConfigurationError, DirectoryError, SQLiteStore, StoreError
 from greenapi_async.simulator import Simulator
 
 if sys.platform == "win32":
@@ -43,6 +44,28 @@ async def test_file_system_without_locks_saves_without_their_comfort(code, savin
 
     assert path.read_bytes() == JPEG
     assert len(tree(tmp_path)) == 2
+
+
+async def test_file_system_that_can_less_keeps_files_all_the_same(tmp_path):
+    """A real one, without locks, fsync and hard links: the file comes whole, and under its name only."""
+    async with Simulator(max_rate=None) as api, client_of(api) as client:
+        status = posted(api)
+        with lacking(tmp_path):
+            for _ in range(2):
+                path = await client.save_media(status, tmp_path / "of a contact", allow_loopback=True)
+                assert path.read_bytes() == JPEG
+            assert len(tree(tmp_path / "of a contact")) == 2
+
+
+async def test_store_on_a_file_system_that_cannot_sync_is_told(tmp_path):
+    """What is recorded may be gone after a power failure, so SQLite does not go on; nor is it waited for."""
+    with lacking(tmp_path):
+        store = SQLiteStore(tmp_path / "seen.db")
+        with pytest.raises(StoreError, match="local disk") as caught:
+            await store.record("1", ["a"], None, 5.0)
+        await store.aclose()
+
+    assert not caught.value.retryable
 
 
 @pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "ENOSYS"])

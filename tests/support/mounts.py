@@ -1,7 +1,9 @@
 """File systems of their own, for those who may mount them."""
 
 import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,22 @@ def mounted(directory, *arguments):
 def tmpfs(directory, size):
     """Mount a file system in memory that is `size` bytes large."""
     return mounted(directory, "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+
+
+@contextmanager
+def lacking(directory):
+    """Mount a file system without locks, fsync and hard links; skip the test where that cannot be done."""
+    script = Path(__file__).with_name("fuse.py")
+    with subprocess.Popen(
+        [sys.executable, script, directory], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:
+        if server.stdout.readline() != b"mounted\n":
+            pytest.skip("no FUSE can be mounted here")
+        try:
+            yield directory
+        finally:
+            subprocess.run(["umount", "--lazy", directory], check=True)
+            server.kill()
 
 
 def fill(directory):
