@@ -119,6 +119,8 @@ class Api:
         of: "str | Mapping[str, Any] | HasId | None" = None,
         late: float = 0.0,
         at: float | None = None,
+        address_after: float = 0.0,
+        file_after: float = 0.0,
         **fields: Any,
     ) -> dict[str, Any]:
         """Post a status and return it as the API's JSON object, with a new `idMessage`.
@@ -136,6 +138,8 @@ class Api:
                 `idMessage`, which is then also that of the deletion.
             late: how many seconds in the past its timestamp is.
             at: its timestamp in UNIX seconds, in place of `late`.
+            address_after: seconds until a media status has its `downloadUrl`, which is empty until then.
+            file_after: seconds until its file is there, which answers 404 until then.
             fields: fields of the JSON object to add or replace; None removes one.
 
         Raises:
@@ -154,8 +158,11 @@ class Api:
             names={"senderName": sender_name, "senderContactName": sender_contact_name},
         )
         item = {name: value for name, value in (complete | fields).items() if value is not None}
-        self.media.update(body.media)
-        self._feed.add(item, now=now)
+        for name, media in body.media.items():
+            self.media[name] = attrs.evolve(media, since=now + file_after if file_after else 0.0)
+
+        early = item | {"downloadUrl": ""}
+        self._feed.add(item, now=now, early=early, complete_at=now + address_after if address_after else 0.0)
 
         return item
 

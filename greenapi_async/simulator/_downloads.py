@@ -17,10 +17,12 @@ class Media:
     Attributes:
         content: the bytes of the file.
         content_type: its Content-Type.
+        since: when it is there, by the simulator's clock; 404 until then.
     """
 
     content: bytes
     content_type: str
+    since: float = 0.0
 
 
 def download(media: Media | None, request: Request, *, now: float) -> Response:
@@ -28,7 +30,7 @@ def download(media: Media | None, request: Request, *, now: float) -> Response:
 
     The response to a HEAD still has the body that a GET would have.
     """
-    if media is None:
+    if media is None or now < media.since:
         return build_response(404, b"<h1>404 Not Found</h1>", content_type=HTML, now=now)
 
     if request.method not in ("GET", "HEAD"):

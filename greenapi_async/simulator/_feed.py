@@ -17,6 +17,8 @@ class _Entry:
     sender_id: str | None
     timestamp: float
     received_at: float
+    early: bytes
+    complete_at: float
 
 
 @attrs.define
@@ -28,8 +30,8 @@ class Feed:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, item: Any, *, now: float) -> None:
-        """Add any JSON value, encoded now; bytes are sent unchanged.
+    def add(self, item: Any, *, now: float, early: Any = None, complete_at: float = 0.0) -> None:
+        """Add any JSON value, encoded now; bytes are sent unchanged. Until `complete_at`, `early` is sent.
 
         An item without a timestamp in UNIX seconds is dated `now`.
         """
@@ -42,6 +44,8 @@ class Feed:
                 sender_id=sender_id if isinstance(sender_id, str) else None,
                 timestamp=timestamp if _is_seconds(timestamp) else now,
                 received_at=now,
+                early=encode(early),
+                complete_at=complete_at,
             )
         )
 
@@ -52,7 +56,7 @@ class Feed:
         """
         since, kept_since = now - minutes * 60, now - RETENTION
         included = (
-            entry.wire
+            entry.wire if now >= entry.complete_at else entry.early
             for entry in self._entries
             if entry.timestamp >= since
             and entry.received_at >= kept_since

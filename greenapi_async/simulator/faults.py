@@ -273,27 +273,36 @@ class Truncate(Fault):
     Attributes:
         keep: the fraction of the body to send; after 1.0 the close comes unannounced.
         framing: what marks the end of the body: Content-Length, chunks, or only the close, which makes a truncated
-            body look complete.
+            body look complete; so does `"rechunked"`, whole chunks as by a proxy whose origin closed.
     """
 
     keep: float = attrs.field(default=0.5, validator=_NUMBER)
-    framing: Literal["length", "chunked", "close"] = attrs.field(
-        default="length", validator=validators.in_(("length", "chunked", "close"))
+    framing: Literal["length", "chunked", "close", "rechunked"] = attrs.field(
+        default="length", validator=validators.in_(("length", "chunked", "close", "rechunked"))
     )
 
     def answer(self, exchange: Exchange) -> Response:
         """Drop Content-Length if the body is chunked."""
-        if self.framing != "chunked":
-            return exchange.regular
+        regular = exchange.regular
+        if self.framing not in {"chunked", "rechunked"}:
+            return regular
 
-        headers = replace_headers(exchange.regular.headers, {"Content-Length": None})
-        return attrs.evolve(exchange.regular, headers=headers)
+        headers = replace_headers(regular.headers, {"Content-Length": None})
+        kept = self._kept(regular.body) if self.framing == "rechunked" else regular.body
+        return attrs.evolve(regular, headers=headers, body=kept)
 
     async def send(self, wire: Wire) -> None:
         """Send part of the body, then close."""
+        if self.framing == "rechunked":
+            await wire.send(wire.head + wire.body)
+            return
+
         head = _CONTENT_LENGTH.sub(b"", wire.head) if self.framing == "close" else wire.head
-        await wire.send(head + wire.body[: int(len(wire.body) * self.keep)])
+        await wire.send(head + self._kept(wire.body))
         wire.close()
+
+    def _kept(self, body: bytes) -> bytes:
+        return body[: int(len(body) * self.keep)]
 
 
 @attrs.frozen

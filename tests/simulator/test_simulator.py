@@ -635,6 +635,26 @@ def test_downloads_have_faults_of_their_own(media):
     assert [download(media).http_code for _ in range(2)] == [503, 200]
 
 
+def test_an_address_may_come_later_under_the_same_id():
+    api = simulator()
+    item = api.post("image", address_after=30)
+
+    [early] = statuses(api)
+    api.clock.now += 30
+
+    assert early == item | {"downloadUrl": ""}
+    assert statuses(api) == [item]
+
+
+def test_a_file_may_come_later():
+    api = simulator()
+    path = urlsplit(api.post("image", file_after=30)["downloadUrl"]).path
+    early = api.respond(Request("GET", path))
+    api.clock.now += 30
+
+    assert (early.http_code, api.respond(Request("GET", path)).http_code) == (404, 200)
+
+
 # The demo
 
 

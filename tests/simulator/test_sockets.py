@@ -336,6 +336,17 @@ async def test_a_truncated_answer_is_a_clients_protocol_error():
             await client.get(address(api))
 
 
+async def test_a_rechunked_body_looks_whole():
+    async with Simulator() as api, http() as client:
+        api.media["file"] = Media(content=b"0123456789", content_type="video/mp4")
+        api.media_faults.append(Truncate(framing="rechunked"))
+
+        response = await client.get(f"{api.origin}/media/file")
+
+        assert response.content == b"01234"
+        assert response.headers["Transfer-Encoding"] == "chunked"
+
+
 @pytest.mark.parametrize("what", ["headers", "body"])
 async def test_endless_sends_until_the_client_goes_away(what):
     async with Simulator() as api, await connect(api) as stream:

@@ -68,7 +68,10 @@ def posted(api, content=JPEG, *, kind="image", **fields):
 
 
 def serve(api, url, content):
-    api.media[url.rpartition("/")[2]] = Media(content=content, content_type="application/octet-stream")
+    name = url.rpartition("/")[2]
+    api.media[name] = attrs.evolve(
+        api.media.get(name) or Media(content=b"", content_type="application/octet-stream"), content=content
+    )
 
 
 def tree(directory):
