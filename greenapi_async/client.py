@@ -1,7 +1,9 @@
 """The client: checks arguments, and wires the instance, the stores and the poller together."""
 
+import functools
 import inspect
 import math
+import operator
 import os
 import random
 import time
@@ -9,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Self, TypeVar, cast, get_args
 
 import anyio
 import attrs
@@ -22,12 +24,16 @@ from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.origin import Start
 from greenapi_async.errors import ConfigurationError, GreenApiError, sealed
 from greenapi_async.events import Event
-from greenapi_async.models import Status
+from greenapi_async.models import MediaStatus, Status, UnknownStatus
 from greenapi_async.poller import Delivery, StatusPoller
 from greenapi_async.stores import MemoryStore, SQLiteStore, Store
 
 if TYPE_CHECKING:
     import httpx
+
+    from greenapi_async._media.latest import LatestStatus
+    from greenapi_async._media.refresh import Refresher
+    from greenapi_async._media.save import Terms
 
 _DEFAULT_API_URL: Final = "https://api.green-api.com"
 _LONGEST_INTERVAL: Final = 86_400
@@ -198,7 +204,7 @@ class AsyncStatusesClient:
 
     async def save_media(
         self,
-        status: Status,
+        status: MediaStatus | UnknownStatus,
         directory: str | os.PathLike[str],
         *,
         progress: Callable[[int, int | None], None] | None = None,
@@ -213,41 +219,65 @@ class AsyncStatusesClient:
         as `….part`, and the next call goes on from there. Whoever saves the same status at the same time, in another
         process even, waits and gets the same file. Files are readable by their owner only.
 
+        Of a status younger than a day, an address that is missing or answers 403, 404 or 410 is requested from the
+        API again, once; such requests share one response for a minute. While the status is younger than ten minutes
+        that failure is retryable, for the file may still come.
+
         Only https to public addresses is followed, no redirect, and neither the token nor anything of an
         injected `http_client` goes there. A proxy of the environment is used; the address is then its to check.
+        Files come from this machine only if `api_url` is there too, and from its very origin, as the simulator's do.
         Failures that may succeed on retry are tried again `retries` times. `timeout` is how long a download may stand
-        still; one slower than 4 KiB a second counts as standing.
+        still; one slower than 4 KiB a second counts as standing. Eight downloads from one origin run at once, and 32
+        in all; the others wait.
 
         Args:
-            status: an `ImageStatus`, `VideoStatus` or `AudioStatus`.
+            status: one with a file: an `ImageStatus`, `VideoStatus` or `AudioStatus`, or an `UnknownStatus` that has
+                an address.
             directory: where to.
             progress: called with the bytes there are so far and the file's size, or None where the server does not
                 tell; what it raises ends the download.
             max_bytes: how large a file may be.
-            allow_loopback: whether this machine itself may be asked, over http too: for the simulator.
+            allow_loopback: whether files may come from anywhere on this machine, over http too.
 
         Raises:
             ConfigurationError: an argument is wrong.
             ClientClosedError: the client is closed.
-            MediaError: there is nothing to download, it was refused, is not what it said, or cannot be written.
+            MediaError: there is nothing to download, it was refused, or is not what it said.
+            DirectoryError: it cannot be written.
             TransportError: no whole response came.
         """
         from greenapi_async._media.save import save_media  # noqa: PLC0415 - a tenth of the import, for those who save.
 
-        _at_least(1, "max_bytes", max_bytes)
+        terms = self._terms(max_bytes, progress=progress, allow_loopback=allow_loopback)
+        return await self._downloading(status, lambda wanted: save_media(wanted, Path(directory), terms))
 
-        async def save() -> Path:
-            with self._instance.until_closed():
-                return await save_media(
-                    status,
-                    Path(directory),
-                    progress=progress,
-                    max_bytes=max_bytes,
-                    allow_loopback=allow_loopback,
-                    timeout=self._shared.timeout,
-                )
+    async def media_bytes(
+        self,
+        status: MediaStatus | UnknownStatus,
+        *,
+        max_bytes: int = _MAX_MEDIA,
+        allow_loopback: bool = False,
+    ) -> bytes:
+        """Download the picture, video or voice note of a status, and return its bytes; nothing is written to disk.
 
-        return await self._retrying(save)
+        All else is as in `save_media`.
+
+        Args:
+            status: one with a file.
+            max_bytes: how large a file may be.
+            allow_loopback: whether files may come from anywhere on this machine, over http too.
+
+        Raises:
+            ConfigurationError: an argument is wrong.
+            ClientClosedError: the client is closed.
+            MediaError: there is nothing to download, it was refused, or is not what it said.
+            TransportError: no whole response came.
+        """
+        from greenapi_async._media.memory import MemoryFile  # noqa: PLC0415 - as above.
+        from greenapi_async._media.save import media_bytes  # noqa: PLC0415
+
+        terms, file = self._terms(max_bytes, allow_loopback=allow_loopback), MemoryFile()
+        return await self._downloading(status, lambda wanted: media_bytes(wanted, file, terms))
 
     async def aclose(self) -> None:
         """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
@@ -286,7 +316,49 @@ class AsyncStatusesClient:
 
         raise ConfigurationError("store must be a path or an object with the methods of greenapi_async.Store")
 
-    async def _retrying(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+    def _terms(
+        self,
+        max_bytes: int,
+        *,
+        progress: Callable[[int, int | None], None] | None = None,
+        allow_loopback: bool,
+    ) -> "Terms":
+        from greenapi_async._media.save import Terms  # noqa: PLC0415 - as above.
+
+        return Terms(
+            home=self._instance.api_url,
+            allow_loopback=allow_loopback,
+            max_bytes=_at_least(1, "max_bytes", max_bytes),
+            progress=progress,
+            timeout=self._shared.timeout,
+        )
+
+    async def _downloading(
+        self, status: MediaStatus | UnknownStatus, attempt: Callable[["LatestStatus"], Awaitable[_T]]
+    ) -> _T:
+        from greenapi_async._media.latest import LatestStatus  # noqa: PLC0415 - as above.
+
+        known = cast("Status", status)  # A `MediaStatus` is one of its three subclasses.
+        wanted = LatestStatus(known, functools.partial(self._refresher.refreshed, known), self._shared.clock)
+
+        async def attempt_until_closed() -> _T:
+            with self._instance.until_closed():
+                return await attempt(wanted)
+
+        return await self._retrying(attempt_until_closed, may_help=wanted.may_help)
+
+    @functools.cached_property
+    def _refresher(self) -> "Refresher":
+        from greenapi_async._media.refresh import Refresher  # noqa: PLC0415 - as above.
+
+        return Refresher(self._instance.statuses, self._shared.clock)
+
+    async def _retrying(
+        self,
+        attempt: Callable[[], Awaitable[_T]],
+        *,
+        may_help: Callable[[GreenApiError], bool] = operator.attrgetter("retryable"),
+    ) -> _T:
         """Try, and try again `retries` times where that may help."""
         failures = 0
         while True:
@@ -298,7 +370,7 @@ class AsyncStatusesClient:
 
             failures += 1
             wait = delay(failure, failures, random.random())  # noqa: S311 - spreads retries.
-            if not failure.retryable or failures > self._shared.retries or wait > self._shared.timeout:
+            if not may_help(failure) or failures > self._shared.retries or wait > self._shared.timeout:
                 raise failure
 
             with self._instance.until_closed():

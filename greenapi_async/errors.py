@@ -294,7 +294,7 @@ class DirectoryError(MediaError):
     Attributes:
         message: the directory and the reason.
         http_code: always None.
-        retryable: true, since space may be freed.
+        retryable: whether waiting may help, as space may be freed; false for what somebody has to take out of the way.
     """
 
 

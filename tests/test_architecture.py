@@ -41,7 +41,10 @@ INSIDE = {
         *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),
     ],
     "_api": ["instance", "refusals", "frontend", "token"],
-    "_media": ["save", "download", "part", "name", "filetype"],
+    "_media": [
+        *("save", "latest", "refresh", "places", "receiver", "download", "disk", "memory", "part"),
+        *("attachment", "name", "filetype"),
+    ],
     "_decoding": [
         *("page", "portions", "alone", "portion"),
         *("statuses", "strict", "converter", "twin", "typed", "scanner", "text"),

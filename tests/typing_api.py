@@ -12,6 +12,7 @@ from greenapi_async import (
     DeletedStatus,
     Health,
     ImageStatus,
+    MediaStatus,
     MemoryStore,
     SQLiteStore,
     Status,
@@ -25,13 +26,14 @@ from greenapi_async import (
 )
 
 
-async def client_api(http_client: httpx.AsyncClient, status: Status) -> None:
+async def client_api(http_client: httpx.AsyncClient, status: MediaStatus | UnknownStatus) -> None:
     async with AsyncStatusesClient("1101000001", "token", http_client=http_client) as client:
         assert_type(client, AsyncStatusesClient)
         assert_type(await client.fetch(minutes=60), list[Status])
         assert_type(client.for_instance(1101000002, "token"), AsyncStatusesClient)
         assert_type(client.poll(), StatusPoller)
         assert_type(await client.save_media(status, "stories", progress=print, max_bytes=2**20), Path)
+        assert_type(await client.media_bytes(status, max_bytes=2**20), bytes)
 
 
 async def poller_api(client: AsyncStatusesClient) -> None:

@@ -20,6 +20,7 @@ _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a
 _UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})  # OpenSSL's codes: self-signed, or by nobody whom this machine knows.
 _REMEDY = "; if your network signs by itself, name a file of certificates with its own in SSL_CERT_FILE"
 _RETRYABLE = frozenset({408, 421, 425, 429, 499})
+_MISSING = frozenset({403, 404, 410})  # Of a signed link that has expired, storages say 403.
 NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, anyio.ClosedResourceError, UnicodeError)
 """What is raised where no whole response comes."""
 
@@ -50,6 +51,11 @@ def transport_error(error: BaseException, quotable: Callable[[str], str] = str) 
 def is_retryable(http_code: int) -> bool:
     """Return whether the same request may succeed later, of the API and of a download alike."""
     return http_code in _RETRYABLE or http_code >= 500
+
+
+def may_come(http_code: int) -> bool:
+    """Return whether a file of which this is said may not be there yet, or be somewhere else by now."""
+    return http_code in _MISSING
 
 
 async def abandon(chunks: AsyncIterator[bytes]) -> None:

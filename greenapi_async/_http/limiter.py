@@ -59,8 +59,9 @@ class Slots:
         free: how many are left.
     """
 
-    def __init__(self) -> None:
-        self.free = _MOST
+    def __init__(self, most: int = _MOST, of_an_origin: int = _MOST_OF_AN_ORIGIN) -> None:
+        self.free = most
+        self.of_an_origin = of_an_origin
         self._origins: dict[str, Origin] = {}
         self._waiting: dict[Origin, deque[anyio.Event]] = {}  # In the order of their next turn.
 
@@ -127,7 +128,7 @@ class Origin:
     @property
     def has_room(self) -> bool:
         """Whether one more request may leave."""
-        most = 1 if self.hangs else _MOST_OF_AN_ORIGIN
+        most = 1 if self.hangs else self._slots.of_an_origin
         others = self._slots.free if self.since_response >= _TRUSTED else most
         return self._slots.free > 0 and self.under_way < min(most, others)
 

@@ -35,24 +35,39 @@ class Receiver(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """Where a file is; `loopback` also allows this machine, for the simulator."""
+    """Where a file is; `loopback` also allows this machine."""
 
     url: httpx.URL
     loopback: bool
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return _origin(self.url)
 
-def source(url: str, *, allow_loopback: bool) -> Source:
-    """Return where a download comes from.
+
+def source(url: str, *, home: str, allow_loopback: bool) -> Source:
+    """Return where a download comes from: https, or this machine if that is allowed, or if it is the origin of `home`.
 
     Raises:
         MediaError: the URL is invalid, or not https.
     """
     parsed = parsed_url(url)
+    allow_loopback = allow_loopback or (parsed is not None and _is_at_home(parsed, home))
     schemes = {"https", "http"} if allow_loopback else {"https"}
     if parsed is None or parsed.scheme not in schemes or "%" in parsed.host or parsed.userinfo:
         raise MediaError("the API sent a download URL that is not https or is invalid")
 
     return Source(url=parsed, loopback=allow_loopback)
+
+
+def _is_at_home(url: httpx.URL, home: str) -> bool:
+    address = parsed_url(home)
+    return address is not None and is_loopback(address.host) and _origin(url) == _origin(address)
+
+
+def _origin(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.host}:{url.port or {'http': 80, 'https': 443}.get(url.scheme)}"
 
 
 async def download(

@@ -21,6 +21,9 @@ _NEW: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os
 _LOCKED: Final = PermissionError if sys.platform == "win32" else BlockingIOError
 _CANNOT_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
+_VALIDATOR = re.compile(_STRONG_ETAG.pattern + r"(?:\n([0-9]{1,18}))?")
+# The files that this process writes, by device and inode: where there are no locks, tasks still mind each other.
+_WRITTEN: Final[dict[tuple[int, int], object]] = {}
 
 
 @attrs.define(eq=False)
@@ -30,23 +33,29 @@ class PartialFile:
     Attributes:
         size: bytes written so far.
         etag: the strong ETag of the file being downloaded, or None if it cannot be resumed.
+        total: the size of the complete file, or None if it was not told.
     """
 
     _final: Path
     _fd: int
-    size: int
-    etag: str | None
+    size: int = 0
+    etag: str | None = None
+    total: int | None = None
+    _token: object = attrs.field(factory=object)
 
-    def restart(self, etag: str) -> None:
-        """Truncate the file, and save the ETag of the download that starts now."""
+    def restart(self, etag: str, total: int | None) -> None:
+        """Truncate the file, and save what identifies the one whose download starts now."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.size = 0
-        sibling(self._final, ".part.etag").unlink(missing_ok=True)
+        self.etag, self.total = strong_etag(etag), total
+        self._save_validator()
 
-        self.etag = etag if _STRONG_ETAG.fullmatch(etag) else None
-        if self.etag is not None:
-            _write_new(sibling(self._final, ".part.etag"), self.etag.encode())
+    def expect(self, total: int) -> None:
+        """Save the size of the complete file."""
+        if total != self.total:
+            self.total = total
+            self._save_validator()
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -57,6 +66,10 @@ class PartialFile:
         """Return the first `length` bytes."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         return os.read(self._fd, length)
+
+    def is_mine(self) -> bool:
+        """Return whether no other task of this process writes the file; it is this one's until it is closed."""
+        return _WRITTEN.setdefault(_identity(self._fd), self._token) is self._token
 
     def publish(self) -> None:
         """Give the file its final name, unless that already exists."""
@@ -84,8 +97,17 @@ class PartialFile:
     def close(self) -> None:
         """Close and unlock the file; it can be resumed later. Idempotent."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            identity, fd, self._fd = _identity(self._fd), self._fd, -1
+            if _WRITTEN.get(identity) is self._token:
+                del _WRITTEN[identity]
+            os.close(fd)
+
+    def _save_validator(self) -> None:
+        path = sibling(self._final, ".part.etag")
+        path.unlink(missing_ok=True)
+        if self.etag is not None:
+            lines = (self.etag, *(() if self.total is None else (str(self.total),)))
+            _write_new(path, "\n".join(lines).encode())
 
 
 def is_saved(final: Path) -> bool:
@@ -121,9 +143,9 @@ def claim(final: Path) -> PartialFile | None:
     """
     path = sibling(final, ".part")
     fd = os.open(path, _NEW, 0o600)
-    part = PartialFile(final, fd, 0, None)
+    part = PartialFile(final, fd)
     try:
-        if not _lock(fd) or not _is_open_at(path, fd):
+        if not _lock(fd) or not part.is_mine() or not _is_open_at(path, fd):
             part.close()
             return None
 
@@ -132,7 +154,8 @@ def claim(final: Path) -> PartialFile | None:
             part.discard()
             return None
 
-        part.size, part.etag = os.lseek(fd, 0, os.SEEK_END), _saved_etag(final)
+        part.size = os.lseek(fd, 0, os.SEEK_END)
+        part.etag, part.total = _saved_validator(final)
     except OSError:
         part.close()
         raise
@@ -151,6 +174,24 @@ def write_atomically(final: Path, data: bytes) -> None:
         _publish(path, final)
     finally:
         path.unlink(missing_ok=True)
+
+
+def replace_atomically(final: Path, data: bytes) -> None:
+    """Write a small file atomically, in place of what is there."""
+    is_saved(final)
+    path = sibling(final, f".{secrets.token_hex(8)}.part")
+    try:
+        _write_new(path, data)
+        path.replace(final)
+    finally:
+        path.unlink(missing_ok=True)
+
+    _sync_directory(final.parent)
+
+
+def strong_etag(text: str) -> str | None:
+    """Return an ETag that says that two files are the same byte by byte, or None for any other."""
+    return text if _STRONG_ETAG.fullmatch(text) else None
 
 
 def sibling(path: Path, suffix: str) -> Path:
@@ -207,16 +248,24 @@ def _is_open_at(path: Path, fd: int) -> bool:
         return False
 
 
-def _saved_etag(final: Path) -> str | None:
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _saved_validator(final: Path) -> tuple[str | None, int | None]:
     try:
         fd = os.open(sibling(final, ".part.etag"), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
-        return None
+        return None, None
 
     with os.fdopen(fd, "rb") as file:
-        etag = file.read(256).decode("ascii", "replace")
+        found = _VALIDATOR.fullmatch(file.read(256).decode("ascii", "replace"))
 
-    return etag if _STRONG_ETAG.fullmatch(etag) else None
+    if found is None:
+        return None, None
+
+    return found[0].partition("\n")[0], int(found[1]) if found[1] else None
 
 
 def _write_new(path: Path, data: bytes) -> None:

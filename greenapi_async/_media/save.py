@@ -1,63 +1,79 @@
 """Save the picture, video or voice note of a status: complete, once, and only if it is of the declared type."""
 
 import functools
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar, TypeVarTuple
+from typing import Final
 
 import anyio
 import attrs
 
 from greenapi_async._decoding.statuses import dumps, to_dict
-from greenapi_async._http.failures import host_in, is_retryable, printable
 from greenapi_async._media import filetype, part
-from greenapi_async._media.download import download, source
+from greenapi_async._media.attachment import Attachment
+from greenapi_async._media.disk import DiskFile, on_disk
+from greenapi_async._media.download import Source, download, source
+from greenapi_async._media.latest import LatestStatus
+from greenapi_async._media.memory import MemoryFile
 from greenapi_async._media.name import stem
-from greenapi_async._system import may_pass
-from greenapi_async._threads import to_the_end
-from greenapi_async.errors import DirectoryError, MediaError, TransportError
-from greenapi_async.models import AudioStatus, ImageStatus, MediaStatus, Status, VideoStatus
+from greenapi_async._media.places import place
+from greenapi_async._media.receiver import Progress, receive_file
+from greenapi_async.errors import DirectoryError, MediaError
+from greenapi_async.models import Status
 
-Progress: TypeAlias = Callable[[int, int | None], None]
-
-_CHUNK: Final = 256 * 1024  # For less, switching threads costs more than writing.
 _LOCK_RETRY_INTERVAL: Final = 0.1
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_Value = TypeVar("_Value")
-_Arguments = TypeVarTuple("_Arguments")
 
 
-async def save_media(
-    status: Status,
-    directory: Path,
-    *,
-    progress: Progress | None,
-    max_bytes: int,
-    allow_loopback: bool,
-    timeout: float,  # noqa: ASYNC109 - it limits stalls, not the whole call.
-) -> Path:
+@attrs.frozen(kw_only=True)
+class Terms:
+    """Where a file may come from, and how.
+
+    Attributes:
+        home: the API's address: if it is on this machine, files may come from there, too.
+        allow_loopback: whether files may come from anywhere else on this machine.
+        max_bytes: how large a file may be.
+        progress: called with the bytes so far, and the file's size or None.
+        timeout: how many seconds a download may stand still.
+    """
+
+    home: str
+    allow_loopback: bool
+    max_bytes: int
+    progress: Progress | None
+    timeout: float
+
+
+async def save_media(wanted: LatestStatus, directory: Path, terms: Terms) -> Path:
     """Save a status' file in one attempt, and return its path; see `AsyncStatusesClient.save_media`."""
-    if not isinstance(status, MediaStatus):
-        raise MediaError(f"nothing to download: a status of kind {status.kind!r} has no file")
+    name = stem(wanted.original)
 
-    await save_sidecar(status, directory)
-    origin = source(_download_url(status), allow_loopback=allow_loopback)
-    final = directory / f"{stem(status)}{filetype.extension(status)}"
+    async def save(attachment: Attachment) -> Path:
+        write = _replace_sidecar if wanted.is_renewed else _write_sidecar
+        await on_disk(directory, write, directory / f"{name}.json", _json(wanted.status))
 
-    other = _OtherWriter(final, timeout)
+        return await _save(attachment, directory / f"{name}{filetype.extension(attachment.mime_type)}", terms)
 
-    while not await _on_disk(directory, part.is_saved, final):
-        claimed = await _on_disk(directory, part.claim, final)
-        if claimed is None:
-            await other.wait()
-            continue
+    return await wanted.attempt(save)
 
-        receiver = _FileReceiver(status, directory, claimed, max_bytes, progress)
-        await receiver.run(functools.partial(download, origin, timeout=timeout))
 
-    return final
+async def media_bytes(wanted: LatestStatus, file: MemoryFile, terms: Terms) -> bytes:
+    """Return a status' file in one attempt; what came of it stays for the next."""
+
+    async def read(attachment: Attachment) -> bytes:
+        origin = _source(attachment, terms)
+        async with place(origin.origin, terms.timeout) as moved:
+            await receive_file(
+                file,
+                functools.partial(download, origin, timeout=terms.timeout),
+                mime_type=attachment.mime_type,
+                max_bytes=terms.max_bytes,
+                progress=terms.progress,
+                moved=moved,
+            )
+
+        return bytes(file.content)
+
+    return await wanted.attempt(read)
 
 
 async def save_sidecar(status: Status, directory: Path) -> Path:
@@ -67,10 +83,7 @@ async def save_sidecar(status: Status, directory: Path) -> Path:
         DirectoryError: it cannot be written.
     """
     path = directory / f"{stem(status)}.json"
-    # UTF-8 cannot encode a lone surrogate, so it becomes a JSON escape.
-    text = f"{dumps(to_dict(status))}\n".encode(errors="backslashreplace")
-
-    await _on_disk(directory, _write_sidecar, path, text)
+    await on_disk(directory, _write_sidecar, path, _json(status))
     return path
 
 
@@ -80,7 +93,53 @@ async def make_directory(directory: Path) -> None:
     Raises:
         DirectoryError: it cannot be created.
     """
-    await _on_disk(directory, _mkdir, directory)
+    await on_disk(directory, _mkdir, directory)
+
+
+async def _save(attachment: Attachment, final: Path, terms: Terms) -> Path:
+    other = _OtherWriter(final, terms.timeout)
+    while not await on_disk(final.parent, part.is_saved, final):
+        origin = _source(attachment, terms)
+        async with place(origin.origin, terms.timeout) as moved:
+            claimed = await on_disk(final.parent, part.claim, final)
+            if claimed is not None:
+                receive = functools.partial(
+                    receive_file,
+                    download=functools.partial(download, origin, timeout=terms.timeout),
+                    mime_type=attachment.mime_type,
+                    max_bytes=terms.max_bytes,
+                    progress=terms.progress,
+                    moved=moved,
+                )
+                await _write(DiskFile(final.parent, claimed), receive)
+
+        if claimed is None:
+            await other.wait()
+
+    return final
+
+
+async def _write(file: DiskFile, receive: Callable[[DiskFile], Awaitable[None]]) -> None:
+    """Write the file; keep the partial one if interrupted, delete it if refused."""
+    try:
+        await receive(file)
+        with anyio.CancelScope(shield=True):  # A complete file must not be downloaded again.
+            await file.publish()
+    except MediaError as error:
+        if not error.retryable or isinstance(error, DirectoryError):
+            await file.discard()  # On a full disk, free the space.
+        raise
+    finally:
+        await file.close()
+
+
+def _source(attachment: Attachment, terms: Terms) -> Source:
+    return source(attachment.address(), home=terms.home, allow_loopback=terms.allow_loopback)
+
+
+def _json(status: Status) -> bytes:
+    # UTF-8 cannot encode a lone surrogate, so it becomes a JSON escape.
+    return f"{dumps(to_dict(status))}\n".encode(errors="backslashreplace")
 
 
 def _write_sidecar(path: Path, text: bytes) -> None:
@@ -88,19 +147,13 @@ def _write_sidecar(path: Path, text: bytes) -> None:
     part.write_atomically(path, text)
 
 
+def _replace_sidecar(path: Path, text: bytes) -> None:
+    _mkdir(path.parent)
+    part.replace_atomically(path, text)
+
+
 def _mkdir(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-
-
-def _download_url(status: MediaStatus) -> str:
-    url = status.download_url or ""
-    if "{{SWE002}}" in url:
-        raise MediaError("the file is too big for the API, which did not keep it: view it on the phone")
-
-    if not url or url.startswith("{{"):
-        raise MediaError(f"the API sent no download URL (got {printable(url) or 'nothing'})")
-
-    return url
 
 
 @attrs.define(eq=False)
@@ -114,7 +167,7 @@ class _OtherWriter:
 
     async def wait(self) -> None:
         """Wait a moment; raise `MediaError` where nothing has come for the timeout."""
-        size = await _on_disk(self._final.parent, part.size, self._final)
+        size = await on_disk(self._final.parent, part.size, self._final)
         now = anyio.current_time()
         if size != self._size:
             self._size, self._grew_at = size, now
@@ -126,156 +179,3 @@ class _OtherWriter:
             )
 
         await anyio.sleep(_LOCK_RETRY_INTERVAL)
-
-
-@attrs.define(eq=False)
-class _FileReceiver:
-    """Receives a download and writes it to the partial file."""
-
-    _status: ImageStatus | VideoStatus | AudioStatus
-    _directory: Path
-    _part: part.PartialFile
-    _max_bytes: int
-    _progress: Progress | None
-    _received: int = 0
-    _total: int | None = None
-    _buffer: bytearray = attrs.field(factory=bytearray)
-
-    async def run(self, download: "Callable[[Mapping[str, str], _FileReceiver], Awaitable[None]]") -> None:
-        """Download the file; keep the partial one if interrupted, delete it if refused."""
-        try:
-            await download(self._range_headers(), self)
-            with anyio.CancelScope(shield=True):  # A complete file must not be downloaded again.
-                await self._finish()
-        except MediaError as error:
-            if not error.retryable or isinstance(error, DirectoryError):
-                await self._discard()  # On a full disk, free the space.
-            raise
-        finally:
-            await self._close()
-
-    async def begin(self, http_code: int, headers: Mapping[str, str]) -> None:
-        """Restart or resume the partial file, or raise, according to the response's status code and headers."""
-        if http_code == 200 and not {"content-length", "transfer-encoding"} & set(headers):
-            raise MediaError(
-                "the media server sent neither a length nor chunks, so a truncated file would go unnoticed",
-                retryable=True,
-            )
-
-        if http_code == 200:
-            await self._on_disk(self._part.restart, headers.get("etag", ""))
-            self._total = _length(headers.get("content-length"))
-        elif http_code == 206 and (total := _resumed_total(headers, self._part)):
-            self._received, self._total = self._part.size, total
-        elif http_code in {206, 416}:
-            await self._on_disk(self._part.restart, "")
-            raise MediaError(
-                "the file has changed since the download began", http_code=http_code, retryable=True
-            )
-        else:
-            raise _refusal(http_code, headers)
-
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise MediaError("the media server compressed the file although that was not requested")
-
-        self._check_size(self._total or 0)
-
-    async def receive(self, chunk: bytes) -> None:
-        """Buffer or write the next bytes, and report progress."""
-        self._received += len(chunk)
-        self._check_size(self._received)
-        self._buffer += chunk
-
-        if len(self._buffer) >= _CHUNK:
-            await self._flush()
-
-        if self._progress is not None:
-            self._progress(self._received, self._total)
-
-    def _range_headers(self) -> dict[str, str]:
-        """Return the headers that request the rest of this file, or all of it if it has changed."""
-        if not self._part.size or self._part.etag is None:
-            return {}
-
-        return {"Range": f"bytes={self._part.size}-", "If-Range": self._part.etag}
-
-    def _check_size(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise MediaError(f"the file is larger than {self._max_bytes} bytes: raise max_bytes to save it")
-
-    async def _finish(self) -> None:
-        await self._flush()
-        if self._total not in {None, self._received}:
-            raise TransportError("the download was truncated")
-
-        head = await self._on_disk(self._part.head, filetype.HEAD_SIZE)
-        mismatch = filetype.mismatch(self._status, head)
-        if mismatch is not None:
-            raise MediaError(f"unexpected file content: {mismatch}")
-
-        await self._on_disk(self._part.publish)
-
-    async def _flush(self) -> None:
-        if self._buffer:
-            data, self._buffer = bytes(self._buffer), bytearray()
-            await self._on_disk(self._part.write, data)
-
-    async def _discard(self) -> None:
-        self._buffer.clear()
-        with anyio.CancelScope(shield=True), suppress(MediaError):
-            await self._on_disk(self._part.discard)
-
-    async def _close(self) -> None:
-        try:
-            with (
-                anyio.CancelScope(shield=True),
-                suppress(MediaError),
-            ):  # The error that ended the download matters more.
-                await self._flush()
-                if not self._part.size:
-                    await self._on_disk(self._part.discard)
-        finally:
-            self._part.close()
-
-    async def _on_disk(self, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-        return await _on_disk(self._directory, work, *arguments)
-
-
-async def _on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """Run `work` in a thread until it returns, and raise `DirectoryError` where the system refuses."""
-    try:
-        return await to_the_end(work, *arguments)
-    except OSError as error:
-        reason, retryable = error.strerror or str(error), may_pass(error)
-    except ValueError:
-        reason, retryable = "no directory can have such a name", False
-
-    # Of a name that UTF-8 cannot spell a message must not hold the half of an emoji.
-    named = str(directory).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-    raise DirectoryError(f"cannot save to {named}: {reason}", retryable=retryable)
-
-
-def _resumed_total(headers: Mapping[str, str], partial: part.PartialFile) -> int | None:
-    """Return the complete file's size if the response continues this partial file, else None."""
-    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    if found is None or partial.etag is None or headers.get("etag") != partial.etag:
-        return None
-
-    first, last, total = map(int, found.groups())
-    return total if (first, last) == (partial.size, total - 1) else None
-
-
-def _refusal(http_code: int, headers: Mapping[str, str]) -> MediaError:
-    if 300 <= http_code < 400:
-        where = host_in(headers.get("location")) or "elsewhere"
-        return MediaError(f"the download was redirected to {where}", http_code=http_code)
-
-    retryable = is_retryable(http_code)
-    why = "" if retryable else ": the file may have expired, as it is not kept long"
-    return MediaError(
-        f"the media server responded with HTTP {http_code}{why}", http_code=http_code, retryable=retryable
-    )
-
-
-def _length(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None

@@ -40,7 +40,8 @@ async def test_address_that_comes_later_is_used(api):
     item = api.post("image")
     serve(api, item["downloadUrl"], JPEG)
 
-    assert await client_of(api).media_bytes(from_dict(item | {"downloadUrl": ""})) == JPEG
+    async with client_of(api) as client:
+        assert await client.media_bytes(from_dict(item | {"downloadUrl": ""})) == JPEG
 
 
 @pytest.mark.parametrize("fault", [None, Endless(), Answer(JPEG, {"Content-Length": None})], ids=str)

@@ -20,9 +20,9 @@ async def api():
 
 
 @pytest.fixture
-def save(api, tmp_path):
-    client = client_of(api)
-    return lambda status: client.save_media(status, tmp_path, allow_loopback=True)
+async def save(api, tmp_path):
+    async with client_of(api) as client:
+        yield lambda status: client.save_media(status, tmp_path, allow_loopback=True)
 
 
 def box(name, size=32):
@@ -215,7 +215,9 @@ MP4 = box("ftypisom") + bytes(1000)
 )
 async def test_whatever_has_an_address_can_be_saved(content, fields, end, api, save):
     """Video notes, kinds that we do not know, and a picture with one odd field: "nothing to download"."""
-    status = posted(api, content, **fields)
+    posted(api, content, **fields)
+    async with client_of(api) as client:
+        [status] = await client.fetch()
 
     path = await save(status)
 
@@ -251,10 +253,8 @@ async def test_unknown_status_without_a_file_has_nothing_to_save(item, save, tmp
 )
 async def test_address_of_an_unknown_status_is_no_better(url, api, save, tmp_path):
     """It is judged as any other."""
-    item = api.post("image", typeMessage="ptvMessage", late=7200)
-
     with pytest.raises((MediaError, TransportError)):
-        await save(from_dict(item | {"downloadUrl": url}))
+        await save(posted(api, typeMessage="ptvMessage", late=7200, downloadUrl=url))
 
     assert {name.rpartition(".")[2] for name in tree(tmp_path)} <= {"json"}
 

@@ -1,0 +1,66 @@
+"""How many downloads are under way at once: each takes a socket and a file, of which a process has few."""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from greenapi_async._http.limiter import Origin, Slots
+from greenapi_async.errors import TransportError
+
+_MOST: Final = 32
+_MOST_OF_AN_ORIGIN: Final = 8
+
+
+@asynccontextmanager
+async def place(origin: str, timeout: float) -> AsyncGenerator[Callable[[], None]]:  # noqa: ASYNC109 - of a standstill.
+    """Wait for a place, and hold it; yields what to call whenever the download gets on.
+
+    A wait may be as long as that of many large files, but not longer than `timeout` if none of the origin gets on.
+
+    Raises:
+        TransportError: none did.
+    """
+    downloads = _downloads()
+    slot = await downloads.acquire(origin, timeout)
+    try:
+        yield lambda: downloads.move(origin)
+    finally:
+        slot.release(hangs=None)
+
+
+class _Downloads:
+    """The downloads of one event loop, whichever client began them."""
+
+    def __init__(self) -> None:
+        self._slots = Slots(_MOST, _MOST_OF_AN_ORIGIN)
+        self._moved_at: dict[str, float] = defaultdict(float)
+
+    def move(self, origin: str) -> None:
+        self._moved_at[origin] = anyio.current_time()
+
+    async def acquire(self, origin: str, timeout: float) -> Origin:  # noqa: ASYNC109 - the same.
+        arrived = anyio.current_time()
+        while (deadline := max(arrived, self._moved_at[origin]) + timeout) > anyio.current_time():
+            with anyio.CancelScope(deadline=deadline):
+                return await self._slots.acquire(origin)
+
+        raise TransportError(
+            f"its turn did not come, for other downloads from there stood still for {timeout:g} s",
+            timeout=True,
+        )
+
+
+def _downloads() -> _Downloads:
+    downloads = _of_the_loop.get(None)
+    if downloads is None:
+        downloads = _Downloads()
+        _of_the_loop.set(downloads)
+
+    return downloads
+
+
+_of_the_loop: RunVar[_Downloads] = RunVar("the downloads of greenapi_async")

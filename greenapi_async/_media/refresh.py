@@ -1,0 +1,81 @@
+"""Statuses as the API has them now: one response for all that want one, for a minute."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import anyio
+import attrs
+
+from greenapi_async._http.loops import PerLoop
+from greenapi_async.errors import ClientClosedError, GreenApiError
+from greenapi_async.models import Status
+
+_SHARED_FOR: Final = 60.0
+_SLACK_MINUTES: Final = 10
+_MOST_MINUTES: Final = 1440
+
+
+class Refresher:
+    """Requests statuses again.
+
+    Args:
+        statuses: returns the statuses of so many minutes.
+        clock: the wall clock in seconds since the epoch.
+    """
+
+    def __init__(
+        self, statuses: Callable[[int], Awaitable[list[Status]]], clock: Callable[[], float]
+    ) -> None:
+        self._statuses = statuses
+        self._clock = clock
+        self._loops = PerLoop(_Shared)
+
+    async def refreshed(self, status: Status) -> Status | None:
+        """Return the status as the API has it now, or None if it has it no more, or does not say.
+
+        Raises:
+            ClientClosedError: the client was closed meanwhile.
+        """
+        shared, arrived = self._loops.get(), anyio.current_time()
+        shared.wanted.append(status.timestamp)
+        try:
+            async with shared.lock:
+                if shared.failed_at < arrived and not shared.serves(status):
+                    await self._request(shared)
+
+                return shared.statuses.get(status.key) if shared.serves(status) else None
+        finally:
+            shared.wanted.remove(status.timestamp)
+
+    async def _request(self, shared: "_Shared") -> None:
+        """Request as many minutes as all who wait want."""
+        now = self._clock()
+        age = max(0.0, now - min(shared.wanted))
+        minutes = min(_MOST_MINUTES, int(age / 60) + _SLACK_MINUTES)
+        try:
+            statuses = await self._statuses(minutes)
+        except ClientClosedError:
+            raise
+        except GreenApiError:
+            shared.failed_at = anyio.current_time()
+            return
+
+        shared.statuses = {each.key: each for each in statuses}
+        shared.since, shared.until = now - minutes * 60, anyio.current_time() + _SHARED_FOR
+
+
+@attrs.define(eq=False)
+class _Shared:
+    """The last response in an event loop; a failure is shared only by those who waited for it."""
+
+    lock: anyio.Lock = attrs.field(factory=anyio.Lock)
+    wanted: list[int] = attrs.field(factory=list)
+    statuses: Mapping[str, Status] = attrs.field(factory=dict)
+    since: float = math.inf
+    until: float = -math.inf
+    failed_at: float = -math.inf
+
+    def serves(self, status: Status) -> bool:
+        """Return whether the response is fresh, and reaches back to the status."""
+        return anyio.current_time() < self.until and self.since <= status.timestamp
