@@ -42,7 +42,18 @@ INSIDE = {
     ],
     "_api": ["instance", "refusals", "frontend", "token"],
     "_media": [
-        *("save", "latest", "refresh", "places", "receiver", "download", "disk", "memory", "part"),
+        *(
+            "unfinished",
+            "save",
+            "latest",
+            "refresh",
+            "places",
+            "receiver",
+            "download",
+            "disk",
+            "memory",
+            "part",
+        ),
         *("attachment", "name", "filetype"),
     ],
     "_decoding": [

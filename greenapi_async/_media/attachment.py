@@ -1,7 +1,7 @@
 """What a status says of its file: its address and its type, where it has one. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
@@ -73,6 +73,11 @@ def attachment(status: Status) -> Attachment | None:
         return _attachment(url, status.raw.get("mimeType"), kind)
 
     return None
+
+
+def has_file(status: Status) -> TypeGuard[MediaStatus | UnknownStatus]:
+    """Return whether a status has a file, or may have one later."""
+    return attachment(status) is not None
 
 
 def _attachment(url: Any, mime_type: Any, kind: str) -> Attachment:

@@ -178,7 +178,9 @@ def write_atomically(final: Path, data: bytes) -> None:
 
 def replace_atomically(final: Path, data: bytes) -> None:
     """Write a small file atomically, in place of what is there."""
-    is_saved(final)
+    if is_saved(final) and final.read_bytes() == data:
+        return
+
     path = sibling(final, f".{secrets.token_hex(8)}.part")
     try:
         _write_new(path, data)

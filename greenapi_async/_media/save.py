@@ -1,7 +1,8 @@
 """Save the picture, video or voice note of a status: complete, once, and only if it is of the declared type."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from greenapi_async._media.latest import LatestStatus
 from greenapi_async._media.memory import MemoryFile
 from greenapi_async._media.name import stem
 from greenapi_async._media.places import place
-from greenapi_async._media.receiver import Progress, receive_file
+from greenapi_async._media.receiver import File, Progress, receive_file
 from greenapi_async.errors import DirectoryError, MediaError
 from greenapi_async.models import Status
 
@@ -48,10 +49,12 @@ async def save_media(wanted: LatestStatus, directory: Path, terms: Terms) -> Pat
     name = stem(wanted.original)
 
     async def save(attachment: Attachment) -> Path:
-        write = _replace_sidecar if wanted.is_renewed else _write_sidecar
-        await on_disk(directory, write, directory / f"{name}.json", _json(wanted.status))
+        final = directory / f"{name}{filetype.extension(attachment.mime_type)}"
+        sidecar, json = directory / f"{name}.json", _json(wanted.status)
+        await on_disk(directory, _write_sidecar, sidecar, json)
 
-        return await _save(attachment, directory / f"{name}{filetype.extension(attachment.mime_type)}", terms)
+        # An earlier one may lack the address that is used now.
+        return await _save(attachment, final, terms, functools.partial(_replace_sidecar, sidecar, json))
 
     return await wanted.attempt(save)
 
@@ -62,14 +65,7 @@ async def media_bytes(wanted: LatestStatus, file: MemoryFile, terms: Terms) -> b
     async def read(attachment: Attachment) -> bytes:
         origin = _source(attachment, terms)
         async with place(origin.origin, terms.timeout) as moved:
-            await receive_file(
-                file,
-                functools.partial(download, origin, timeout=terms.timeout),
-                mime_type=attachment.mime_type,
-                max_bytes=terms.max_bytes,
-                progress=terms.progress,
-                moved=moved,
-            )
+            await _receive(file, origin, attachment, terms, moved)
 
         return bytes(file.content)
 
@@ -96,22 +92,18 @@ async def make_directory(directory: Path) -> None:
     await on_disk(directory, _mkdir, directory)
 
 
-async def _save(attachment: Attachment, final: Path, terms: Terms) -> Path:
+async def _save(
+    attachment: Attachment, final: Path, terms: Terms, replace_sidecar: Callable[[], None]
+) -> Path:
     other = _OtherWriter(final, terms.timeout)
     while not await on_disk(final.parent, part.is_saved, final):
         origin = _source(attachment, terms)
         async with place(origin.origin, terms.timeout) as moved:
             claimed = await on_disk(final.parent, part.claim, final)
             if claimed is not None:
-                receive = functools.partial(
-                    receive_file,
-                    download=functools.partial(download, origin, timeout=terms.timeout),
-                    mime_type=attachment.mime_type,
-                    max_bytes=terms.max_bytes,
-                    progress=terms.progress,
-                    moved=moved,
-                )
-                await _write(DiskFile(final.parent, claimed), receive)
+                async with _written(DiskFile(final.parent, claimed)) as file:
+                    await on_disk(final.parent, replace_sidecar)
+                    await _receive(file, origin, attachment, terms, moved)
 
         if claimed is None:
             await other.wait()
@@ -119,10 +111,24 @@ async def _save(attachment: Attachment, final: Path, terms: Terms) -> Path:
     return final
 
 
-async def _write(file: DiskFile, receive: Callable[[DiskFile], Awaitable[None]]) -> None:
-    """Write the file; keep the partial one if interrupted, delete it if refused."""
+async def _receive(
+    file: File, origin: Source, attachment: Attachment, terms: Terms, moved: Callable[[], None]
+) -> None:
+    await receive_file(
+        file,
+        functools.partial(download, origin, timeout=terms.timeout),
+        mime_type=attachment.mime_type,
+        max_bytes=terms.max_bytes,
+        progress=terms.progress,
+        moved=moved,
+    )
+
+
+@asynccontextmanager
+async def _written(file: DiskFile) -> AsyncGenerator[DiskFile]:
+    """Publish the file if the body receives it; keep the partial one if interrupted, delete it if refused."""
     try:
-        await receive(file)
+        yield file
         with anyio.CancelScope(shield=True):  # A complete file must not be downloaded again.
             await file.publish()
     except MediaError as error:
@@ -148,7 +154,6 @@ def _write_sidecar(path: Path, text: bytes) -> None:
 
 
 def _replace_sidecar(path: Path, text: bytes) -> None:
-    _mkdir(path.parent)
     part.replace_atomically(path, text)
 
 

@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,16 @@ async def _print_new(
     saver = await _prepare_saver(client, options)
     count = 0
 
-    async with client.poll(interval, store=_store_path(options), start=start, on_event=on_event) as statuses:
+    def notice(event: Event) -> None:
+        if saver is not None:
+            saver.notice(event)
+        if on_event is not None:
+            on_event(event)
+
+    async with (
+        saver.retrying() if saver else nullcontext(),
+        client.poll(interval, store=_store_path(options), start=start, on_event=notice) as statuses,
+    ):
         async for status in statuses:
             path = await saver.save(status) if saver else None
             echo(_line(status, jsonl=options.jsonl))
@@ -166,10 +175,7 @@ async def _prepare_saver(client: AsyncStatusesClient, options: argparse.Namespac
     if options.save is None:
         return None
 
-    # Only an API on this machine may use http, and the simulator serves its files from there too.
-    url = os.environ.get("GREEN_API_URL", "").strip().lower()
-    is_local = not _has_credentials() or url.startswith("http:")
-    saver = StatusSaver(client=client, directory=Path(options.save), allow_loopback=is_local, notify=echo_err)
+    saver = StatusSaver(client=client, directory=Path(options.save), notify=echo_err)
     await saver.prepare()
     return saver
 

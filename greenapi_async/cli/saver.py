@@ -1,40 +1,57 @@
-"""Saves the statuses that `watch` prints, and reports failed downloads."""
+"""Saves the statuses that `watch` prints, reports failed downloads, and retries those that may still succeed."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
+import anyio
 import attrs
 
 from greenapi_async._media import save as media
+from greenapi_async._media.attachment import has_file
+from greenapi_async._media.unfinished import unfinished
 from greenapi_async.cli.terminal import sanitized
 from greenapi_async.client import AsyncStatusesClient
-from greenapi_async.errors import DirectoryError, MediaError, TransportError
-from greenapi_async.models import MediaStatus, Status
+from greenapi_async.errors import DirectoryError, GreenApiError, MediaError, TransportError
+from greenapi_async.events import Event, Polled
+from greenapi_async.models import MediaStatus, Status, UnknownStatus
+
+_KEPT = timedelta(days=1)
+_WithFile: TypeAlias = MediaStatus | UnknownStatus
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class StatusSaver:
     """Saves statuses in a directory: each as JSON, with its file if it has one.
+
+    A status whose file may still come is kept, and retried after each poll. It is kept on disk, too: its JSON without
+    a file, with which the next start goes on.
 
     Attributes:
         client: downloads the files.
         directory: where to save.
-        allow_loopback: whether to download from this machine, for the simulator.
-        notify: called with each line about a failed download.
+        notify: called with each line about a download that failed, or that succeeded later.
     """
 
     client: AsyncStatusesClient
     directory: Path
-    allow_loopback: bool
     notify: Callable[[str], None]
+    _kept: dict[str, _WithFile] = attrs.field(factory=dict, init=False)
+    _wake_up: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _is_over: bool = attrs.field(default=False, init=False)
+    _failure: GreenApiError | None = attrs.field(default=None, init=False)
 
     async def prepare(self) -> None:
-        """Create the directory.
+        """Create the directory, and find out what an earlier run has not finished.
 
         Raises:
-            DirectoryError: it cannot be created.
+            DirectoryError: it cannot be created or read.
         """
         await media.make_directory(self.directory)
+        statuses = await unfinished(self.directory, datetime.now(UTC) - _KEPT)
+        self._kept = {status.key: status for status in statuses}
 
     async def save(self, status: Status) -> Path | None:
         """Save a status, and return the path of its picture, video or voice note, if any.
@@ -45,20 +62,80 @@ class StatusSaver:
             DirectoryError: the directory cannot be written to, so continuing is pointless.
         """
         sidecar = await media.save_sidecar(status, self.directory)
-        if not isinstance(status, MediaStatus):
+        if not has_file(status):
             return None
 
+        result = await self._file(status)
+        if isinstance(result, Path):
+            return result
+
+        if result.retryable:
+            self._kept[status.key] = status
+            self.notify(sanitized(f"not saved yet: {result}; retried after each poll, and at the next start"))
+        else:
+            self.notify(sanitized(f"not saved: {result}; its JSON is in {sidecar}"))
+
+        return None
+
+    @asynccontextmanager
+    async def retrying(self) -> AsyncGenerator[None]:
+        """Retry what is kept, at once and after each poll, while the body runs; what is begun then is finished.
+
+        Raises:
+            DirectoryError: the directory cannot be written to.
+        """
+        raised: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._retry_after_polls, tasks.cancel_scope)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of the group.
+                raised = error
+                tasks.cancel_scope.cancel()
+
+            self._is_over = True
+            self._wake_up.set()
+
+        if raised := self._failure or raised:
+            raise raised
+
+    def notice(self, event: Event) -> None:
+        """Retry soon, after a poll."""
+        if isinstance(event, Polled):
+            self._wake_up.set()
+
+    async def _retry_after_polls(self, scope: anyio.CancelScope) -> None:
+        while not self._is_over:
+            self._wake_up = anyio.Event()
+            async with anyio.create_task_group() as tasks:
+                for status in [*self._kept.values()]:
+                    tasks.start_soon(self._retry, status, scope)
+
+            if not self._is_over:
+                await self._wake_up.wait()
+
+    async def _retry(self, status: _WithFile, scope: anyio.CancelScope) -> None:
         try:
-            return await self.client.save_media(status, self.directory, allow_loopback=self.allow_loopback)
+            result = await self._file(status)
+        except GreenApiError as error:
+            self._failure = error
+            scope.cancel()
+            return
+
+        if isinstance(result, Path):
+            self.notify(sanitized(f"saved now: {result}"))
+        elif not result.retryable or datetime.now(UTC) - status.posted_at > _KEPT:
+            self.notify(sanitized(f"not saved: {result}; its JSON is in {self.directory}"))
+        else:
+            return
+
+        self._kept.pop(status.key, None)
+
+    async def _file(self, status: _WithFile) -> Path | MediaError | TransportError:
+        """Return the path of the file, or why it could not be downloaded."""
+        try:
+            return await self.client.save_media(status, self.directory)
         except DirectoryError:
             raise
         except (MediaError, TransportError) as error:
-            failure = error
-
-        self.notify(sanitized(f"not saved: {failure}; its JSON is in {sidecar}"))
-        if failure.retryable:
-            self.notify(
-                "to retry, run watch with a new --state: files already saved are not downloaded again"
-            )
-
-        return None
+            return error
