@@ -127,6 +127,24 @@ def is_saved(final: Path) -> bool:
     return True
 
 
+def is_finished(final: Path) -> bool:
+    """Return whether the complete file exists; its second name goes, if its writer was killed between the two.
+
+    Raises:
+        FileExistsError: the path is not a regular file.
+    """
+    if not is_saved(final):
+        return False
+
+    second = sibling(final, ".part")
+    with suppress(OSError):
+        if os.path.samestat(second.lstat(), final.lstat()):
+            sibling(final, ".part.etag").unlink(missing_ok=True)
+            second.unlink()
+
+    return True
+
+
 def size(final: Path) -> int:
     """Return how many bytes of the file have come, whoever writes it."""
     try:

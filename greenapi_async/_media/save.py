@@ -96,7 +96,7 @@ async def _save(
     attachment: Attachment, final: Path, terms: Terms, replace_sidecar: Callable[[], None]
 ) -> Path:
     other = _OtherWriter(final, terms.timeout)
-    while not await on_disk(final.parent, part.is_saved, final):
+    while not await on_disk(final.parent, part.is_finished, final):
         origin = _source(attachment, terms)
         async with place(origin.origin, terms.timeout) as moved:
             claimed = await on_disk(final.parent, part.claim, final)

@@ -487,6 +487,19 @@ def test_part_with_two_names_is_not_written(tmp_path):
     assert (tmp_path / "kept.jpg").read_bytes() == JPEG
 
 
+async def test_second_name_of_a_file_that_is_there_goes(api, tmp_path):
+    """A writer was killed right after it gave the final name: the next call is the last that looks there."""
+    status = posted(api)
+    path = await client_of(api).save_media(status, tmp_path)
+    os.link(path, f"{path}.part")
+    (tmp_path / f"{path.name}.part.etag").write_text('"a"')
+
+    await client_of(api).save_media(status, tmp_path)
+
+    assert {each.suffix for each in tmp_path.iterdir()} == {".jpg", ".json"}
+    assert path.read_bytes() == JPEG
+
+
 def test_part_that_was_closed_is_left_alone(tmp_path):
     """It may be another's by now."""
     part = _part.claim(tmp_path / "photo.jpg")
