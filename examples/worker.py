@@ -19,7 +19,7 @@ async def set_aside(status: Status, error: Exception) -> None:
 async def main() -> None:
     async def save(status: Status) -> None:
         if isinstance(status, ImageStatus | VideoStatus | AudioStatus):
-            print(await client.save_media(status, "stories", allow_loopback=True), flush=True)
+            print(await client.save_media(status, "stories"), flush=True)
 
     async with AsyncStatusesClient.from_env() as client:
         poller = client.poll(interval=60, store="seen.db")

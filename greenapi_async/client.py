@@ -255,7 +255,7 @@ class AsyncStatusesClient:
         self,
         status: MediaStatus | UnknownStatus,
         *,
-        max_bytes: int = _MAX_MEDIA,
+        max_bytes: int = 100 * 1024 * 1024,
         allow_loopback: bool = False,
     ) -> bytes:
         """Download the picture, video or voice note of a status, and return its bytes; nothing is written to disk.

@@ -28,11 +28,6 @@ def to_dict(status: Status) -> Any:
     return status.raw if isinstance(status, UnknownStatus) else write(status)
 
 
-def loads(text: bytes) -> Any:
-    """Return the value of a JSON text; ValueError if it is none."""
-    return json.loads(text)
-
-
 def dumps(value: Any) -> str:
     """Return strict JSON on one line, readable in any language; an infinity that a program put in becomes a text."""
     try:

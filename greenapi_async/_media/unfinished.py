@@ -5,7 +5,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from greenapi_async._decoding.statuses import from_dict, loads
+from greenapi_async._decoding.statuses import from_dict
+from greenapi_async._decoding.text import loads
 from greenapi_async._media.attachment import has_file
 from greenapi_async._media.disk import on_disk
 from greenapi_async._media.name import stem
@@ -35,7 +36,7 @@ def _unfinished(directory: Path, since: str) -> list[MediaStatus | UnknownStatus
 def _read(sidecar: Path) -> Status | None:
     """Return the status in a file that we have written, or None for any other."""
     with suppress(OSError, ValueError, RecursionError):
-        status = from_dict(loads(sidecar.read_bytes()))
+        status = from_dict(loads(sidecar.read_text(encoding="utf-8")))
         if stem(status) == sidecar.stem:
             return status
 
