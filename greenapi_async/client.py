@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Final, Self, TypedDict, TypeVar, Unpack, cast, get_args
 
 import anyio
 import attrs
 
-from greenapi_async._api.instance import Instance
+from greenapi_async._api.instance import Instance, UrlObject
 from greenapi_async._api.token import Secret, is_token
-from greenapi_async._http.exchange import Http
+from greenapi_async._http.exchange import Http, HttpxClient
 from greenapi_async._polling.backoff import delay
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.origin import Start
@@ -29,15 +29,24 @@ from greenapi_async.poller import Delivery, StatusPoller
 from greenapi_async.stores import MemoryStore, SQLiteStore, Store
 
 if TYPE_CHECKING:
-    import httpx
-
     from greenapi_async._media.latest import LatestStatus
     from greenapi_async._media.refresh import Refresher
     from greenapi_async._media.save import Terms
 
-_DEFAULT_API_URL: Final = "https://api.green-api.com"
+DEFAULT_API_URL: Final = "https://api.green-api.com"
 _LONGEST_INTERVAL: Final = 86_400
 _T = TypeVar("_T")
+
+
+class Settings(TypedDict, total=False):
+    """The arguments of a client that do not say which instance it is of."""
+
+    http_client: HttpxClient | None
+    timeout: float | timedelta
+    retries: int
+    max_rate: float | None
+    max_body: int
+    clock: Callable[[], float]
 
 
 class AsyncStatusesClient:
@@ -48,9 +57,10 @@ class AsyncStatusesClient:
     Args:
         id_instance: the instance's id: digits.
         api_token_instance: its token; no log, error or repr ever shows it.
-        api_url: the address that the console shows for the instance: https, or http for loopback.
+        api_url: the address that the console shows for the instance, as text or a URL object of httpx, yarl or
+            pydantic: https, or http for loopback.
         http_client: an `httpx.AsyncClient` to use as it is; it stays yours to close.
-        timeout: seconds for one whole request, body included.
+        timeout: seconds, or a `timedelta`, for one whole request, body included.
         retries: how often `fetch` and `save_media` try again after a failure that may succeed on retry.
         max_rate: requests a second for this instance; calls wait their turn. The API allows 1; None: no limit.
         max_body: bytes that a response may have, on the wire and unpacked.
@@ -65,9 +75,9 @@ class AsyncStatusesClient:
         id_instance: int | str,
         api_token_instance: str,
         *,
-        api_url: str = "https://api.green-api.com",
-        http_client: "httpx.AsyncClient | None" = None,
-        timeout: float = 60.0,
+        api_url: str | UrlObject = "https://api.green-api.com",
+        http_client: HttpxClient | None = None,
+        timeout: float | timedelta = 60.0,
         retries: int = 2,
         max_rate: float | None = 1.0,
         max_body: int = 64 * 1024 * 1024,
@@ -77,21 +87,23 @@ class AsyncStatusesClient:
         del api_token_instance  # From here on no traceback with locals shows it.
 
         period = 0.0 if max_rate is None else 1.0 / _positive("max_rate", max_rate)
-        http = Http(
-            http_client, timeout=_positive("timeout", timeout), max_body=_at_least(1, "max_body", max_body)
-        )
+        seconds = _seconds("timeout", timeout)
+        http = Http(http_client, timeout=seconds, max_body=_at_least(1, "max_body", max_body))
         self._instance = Instance(http, id_instance, token, api_url=api_url, period=period)
         self._shared = _Shared(
-            http=http, timeout=timeout, retries=_at_least(0, "retries", retries), clock=clock
+            http=http, timeout=seconds, retries=_at_least(0, "retries", retries), clock=clock
         )
         self._is_first = True
 
     @classmethod
-    def from_env(cls) -> Self:
+    def from_env(cls, **settings: Unpack[Settings]) -> Self:
         """Return a client configured by the environment.
 
         `GREEN_API_ID_INSTANCE`, `GREEN_API_TOKEN_INSTANCE` (or `GREEN_API_TOKEN_INSTANCE_FILE`, the path of a
         file that holds it), and optionally `GREEN_API_URL`.
+
+        Args:
+            settings: the class's own arguments from `http_client` on.
 
         Raises:
             ConfigurationError: one is missing or wrong; the message names it.
@@ -99,11 +111,12 @@ class AsyncStatusesClient:
         return cls(
             _environment("GREEN_API_ID_INSTANCE"),
             _token_from_environment(),
-            api_url=_checked_value("GREEN_API_URL", os.environ.get("GREEN_API_URL", "")) or _DEFAULT_API_URL,
+            api_url=_checked_value("GREEN_API_URL", os.environ.get("GREEN_API_URL", "")) or DEFAULT_API_URL,
+            **settings,
         )
 
     def for_instance(
-        self, id_instance: int | str, api_token_instance: str, *, api_url: str | None = None
+        self, id_instance: int | str, api_token_instance: str, *, api_url: str | UrlObject | None = None
     ) -> Self:
         """Return a client of another instance that shares this one's connections, settings and files.
 
@@ -124,7 +137,7 @@ class AsyncStatusesClient:
         return client
 
     @property
-    def http_client(self) -> "httpx.AsyncClient":
+    def http_client(self) -> HttpxClient:
         """The httpx client that sends every request, injected or our own; downloads do not go through it.
 
         Attach event hooks to it, or OpenTelemetry's `HTTPXClientInstrumentor.instrument_client`. They see a URL that
@@ -158,7 +171,7 @@ class AsyncStatusesClient:
 
     def poll(
         self,
-        interval: float = 60.0,
+        interval: float | timedelta = 60.0,
         *,
         store: Store | str | os.PathLike[str] | None = None,
         start: Start = None,
@@ -168,7 +181,7 @@ class AsyncStatusesClient:
         """Return a poller that yields every new status once.
 
         Args:
-            interval: seconds from one request to the next, at most a day.
+            interval: seconds, or a `timedelta`, from one request to the next, at most a day.
             store: where to remember what was handled: the path of a file, which the client opens as a
                 `SQLiteStore` and closes; or a `Store`, which the caller closes. None remembers it in memory.
             start: where the very first run begins; a store with a checkpoint goes on from there instead. None
@@ -184,7 +197,8 @@ class AsyncStatusesClient:
         """
         self._instance.check_open()
 
-        if _positive("interval", interval) > _LONGEST_INTERVAL:
+        seconds = _seconds("interval", interval)
+        if seconds > _LONGEST_INTERVAL:
             raise ConfigurationError("interval must be at most 86400 seconds: a status is up for one day")
 
         if delivery not in get_args(Delivery):
@@ -196,7 +210,7 @@ class AsyncStatusesClient:
         return StatusPoller(
             self._instance,
             store=self._opened(store),
-            ladder=Ladder(interval=interval, start=_checked_start(start)),
+            ladder=Ladder(interval=seconds, start=_checked_start(start)),
             delivery=delivery,
             on_event=on_event,
             clock=self._shared.clock,
@@ -311,7 +325,12 @@ class AsyncStatusesClient:
             opened = SQLiteStore(store)
             return self._shared.stores.setdefault(opened.path, opened)
 
-        if hasattr(store, "record"):
+        if isinstance(store, type):
+            raise ConfigurationError(
+                f"store must be an object, not the class {store.__name__} itself: call it"
+            )
+
+        if isinstance(store, Store):
             return store
 
         raise ConfigurationError("store must be a path or an object with the methods of greenapi_async.Store")
@@ -411,6 +430,16 @@ def _checked_start(start: Start) -> Start:
         return start
 
     raise ConfigurationError('start must be None, "now", a positive timedelta or a datetime with a time zone')
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return value
+
+    raise ConfigurationError(f"{name} must be a positive number of seconds, or a timedelta")
 
 
 def _positive(name: str, value: object) -> float:

@@ -213,7 +213,7 @@ def test_repr_tells_where_and_not_the_token():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("interval", value) for value in [*NOT_POSITIVE, None, 86_401, timedelta(minutes=1)]],
+        *[("interval", value) for value in [*NOT_POSITIVE, None, 86_401, timedelta(0), timedelta(days=2)]],
         *[
             ("delivery", value)
             for value in ["", "exactly-once", "AT-LEAST-ONCE", None, True, ["at-least-once"]]

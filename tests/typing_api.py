@@ -1,5 +1,6 @@
 """What a type checker sees of the public names; it is checked, not run."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import assert_never, assert_type
 
@@ -27,6 +28,13 @@ from greenapi_async import (
 
 
 async def client_api(http_client: httpx.AsyncClient, status: MediaStatus | UnknownStatus) -> None:
+    assert_type(
+        AsyncStatusesClient.from_env(http_client=http_client, timeout=timedelta(seconds=5)),
+        AsyncStatusesClient,
+    )
+    assert_type(
+        AsyncStatusesClient(1, "token", api_url=httpx.URL("https://x.example")).http_client, httpx.AsyncClient
+    )
     async with AsyncStatusesClient("1101000001", "token", http_client=http_client) as client:
         assert_type(client, AsyncStatusesClient)
         assert_type(await client.fetch(minutes=60), list[Status])
@@ -40,7 +48,7 @@ async def poller_api(client: AsyncStatusesClient) -> None:
     store: Store = MemoryStore()
     durable: Store = SQLiteStore(Path("seen.db"))
     assert_type(client.poll(store="seen.db"), StatusPoller)
-    assert_type(client.poll(store=durable), StatusPoller)
+    assert_type(client.poll(timedelta(minutes=1), store=durable), StatusPoller)
     async with client.poll(30, store=store, start="now", delivery="at-most-once", on_event=print) as poller:
         assert_type(poller.health, Health)
         assert_type(await poller.poll_once(), Batch)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import attrs
 
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     import httpx
 
 _T = TypeVar("_T")
+
+
+class UrlObject(Protocol):
+    """A URL of httpx, yarl or pydantic, whose `str` is the address."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme."""
+
+    @property
+    def host(self) -> str | None:
+        """The host."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

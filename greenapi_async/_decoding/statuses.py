@@ -1,6 +1,7 @@
 """A status from the wire's JSON object, and back."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from greenapi_async._decoding.text import loads
@@ -11,21 +12,22 @@ def from_dict(obj: Any) -> Status:
     """Read one status from the wire's JSON object.
 
     Whatever cannot be read comes as `UnknownStatus`, so nothing is dropped and nothing raised. Half an emoji, which
-    UTF-8 has no bytes for, becomes U+FFFD, except in `idMessage`.
+    UTF-8 has no bytes for, becomes U+FFFD, except in `idMessage`. The status shares nothing with the object.
     """
     from greenapi_async._decoding.strict import from_dict
 
-    return from_dict(obj)
+    return from_dict(_copied(obj))
 
 
 def to_dict(status: Status) -> Any:
     """Return the wire's JSON object of a status, without what was absent, null or empty.
 
-    `from_dict` of it is the same status. For an `UnknownStatus` it is `raw`, whatever that was.
+    `from_dict` of it is the same status. For an `UnknownStatus` it is `raw`, whatever that was. The object is yours to
+    change: it shares nothing with the status.
     """
     from greenapi_async._decoding.converter import write
 
-    return status.raw if isinstance(status, UnknownStatus) else write(status)
+    return _copied(status.raw if isinstance(status, UnknownStatus) else write(status))
 
 
 def dumps(value: Any) -> str:
@@ -37,3 +39,17 @@ def dumps(value: Any) -> str:
 
 
 _STRICT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return _copy(value)
+    except RecursionError:  # It comes from no response: there, what is nested deeply is a text.
+        return value
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _copy(each) for name, each in value.items()}
+
+    return [_copy(each) for each in value] if isinstance(value, list) else value

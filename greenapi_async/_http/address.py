@@ -67,8 +67,8 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def url_text(url: object) -> str:
-    """Return the text of a URL, be it given as a text or as httpx's object, or an empty one for anything else."""
-    return str(url) if isinstance(url, str | httpx.URL) else ""
+    """Return the text of a URL, given as one or as an object of httpx, yarl or pydantic; else an empty one."""
+    return str(url) if isinstance(url, str) or (hasattr(url, "scheme") and hasattr(url, "host")) else ""
 
 
 def parsed_url(text: str) -> httpx.URL | None:

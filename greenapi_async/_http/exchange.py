@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 import anyio
@@ -19,6 +19,8 @@ from greenapi_async._http.proxy import Proxies
 from greenapi_async._http.transport import HEADERS, make_client, ssl_context
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
 
+HttpxClient: TypeAlias = httpx.AsyncClient
+"""What others take and give without knowing httpx."""
 _CLOSED: Final = "the client was closed meanwhile: make a new one"
 
 

@@ -3,7 +3,8 @@
 import ipaddress
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from types import TracebackType
 from typing import Self
 
 import anyio
@@ -14,7 +15,7 @@ from greenapi_async.simulator._api import Api
 from greenapi_async.simulator._server import serve
 
 
-class Simulator(Api, anyio.AsyncContextManagerMixin):
+class Simulator(Api):
     """A GREEN-API with one instance on loopback, for tests, demos and experiments.
 
     `async with Simulator() as api:` listens at `api.url`; leaving the block closes every connection. Entering it
@@ -75,6 +76,7 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
             contacts=contacts,
         )
         self.connections: int = 0
+        self._listening: AbstractAsyncContextManager[None] | None = None
         self._thread = ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,8 +90,30 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
     def __exit__(self, *_: object) -> None:
         self._thread.close()  # What the block raised is its own: a Ctrl-C would kill the thread's event loop.
 
+    async def __aenter__(self) -> Self:
+        if self._listening is not None:
+            raise RuntimeError("this simulator is listening already")
+
+        self._listening = self._listen()
+        try:
+            await self._listening.__aenter__()
+        except BaseException:
+            self._listening = None
+            raise
+
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        listening, self._listening = self._listening, None
+        return None if listening is None else await listening.__aexit__(exc_type, exc_value, traceback)
+
     @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+    async def _listen(self) -> AsyncGenerator[None]:
         raised: BaseException | None = None
 
         async with (
@@ -100,7 +124,7 @@ class Simulator(Api, anyio.AsyncContextManagerMixin):
             tasks.start_soon(listener.serve, self._serve)
 
             try:
-                yield self
+                yield
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again below, outside of the group.

@@ -1,7 +1,7 @@
 """What a store keeps for a poller: which statuses were handled, and how far polling got."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -22,6 +22,7 @@ class Checkpoint:
     begins: float | None = None
 
 
+@runtime_checkable
 class Store(Protocol):
     """The memory of a poller. `scope` keeps instances apart; it is the `id_instance`.
 
