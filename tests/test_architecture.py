@@ -35,7 +35,7 @@ NEVER = {("_polling", "_http")}  # What to request next does not depend on how i
 
 # Inside a wing, top to bottom.
 INSIDE = {
-    "cli": ["arguments", "commands", "saver", "terminal", "streams"],
+    "cli": ["arguments", "commands", "check", "check_texts", "saver", "terminal", "streams"],
     "_polling": [
         *("tick", "handling"),
         *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),
@@ -61,7 +61,7 @@ INSIDE = {
         *("statuses", "strict", "converter", "twin", "typed", "scanner", "text"),
     ],
     "_http": [
-        *("exchange", "limiter", "transport", "pool", "tunnel", "network", "loops"),
+        *("exchange", "probe", "limiter", "transport", "pool", "tunnel", "network", "loops"),
         *("proxy", "body", "failures", "address"),
     ],
 }
@@ -80,7 +80,7 @@ HOMES = {
     "ssl": {"_http"},
     "zlib": {"_http", "simulator"},
     "random": {"client", "poller", "simulator"},
-    "time": {"client", "_turn", "simulator", "stores"},
+    "time": {"client", "_turn", "simulator", "stores", "cli/check"},
     "python_socks": {"_http"},
     "asyncio": set(),
     "trio": set(),

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with standard_streams() as streams:
         try:
-            _run(argv, streams)
+            return _run(argv, streams)
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
@@ -56,14 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             echo_err(f"error: {_with_advice(error)}")
             return 2 if isinstance(error, ConfigurationError) else 1
 
-    return 0
 
-
-def _run(argv: Sequence[str] | None, streams: list[Stream]) -> None:
+def _run(argv: Sequence[str] | None, streams: list[Stream]) -> int:
     try:
         options = parse(argv)
         with _warnings_on_stderr(), _ctrl_c_is_heard() as is_ignored:
-            anyio.run(_run_command, options, streams, is_ignored)
+            return anyio.run(_run_command, options, streams, is_ignored) or 0
     finally:
         sys.stdout.flush()  # argparse takes no notice of what could not be written.
 
@@ -98,8 +96,11 @@ def _ctrl_c_is_heard() -> Iterator[bool]:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-async def _run_command(options: argparse.Namespace, streams: list[Stream], is_ignored: bool) -> None:  # noqa: FBT001 - anyio passes positions.
-    """Run the chosen command; SIGTERM and SIGHUP stop it as Ctrl-C does, even where it hangs in a write."""
+async def _run_command(options: argparse.Namespace, streams: list[Stream], is_ignored: bool) -> int | None:  # noqa: FBT001 - anyio passes positions.
+    """Run the chosen command, and return its exit code if it has one.
+
+    SIGTERM and SIGHUP stop it as Ctrl-C does, even where it hangs in a write.
+    """
     on_sigint = signal.getsignal(signal.SIGINT)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -118,10 +119,12 @@ async def _run_command(options: argparse.Namespace, streams: list[Stream], is_ig
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     try:
-        await options.run(options)
+        code: int | None = await options.run(options)
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    return code
 
 
 def _with_advice(error: GreenApiError | OSError) -> str:

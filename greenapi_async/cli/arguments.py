@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from greenapi_async import __version__
-from greenapi_async.cli.commands import STATE_FILE, fetch, simulate, watch
+from greenapi_async.cli.commands import STATE_FILE, check, fetch, simulate, watch
 
 _ENVIRONMENT = """\
 environment:
@@ -17,7 +17,7 @@ environment:
   GREEN_API_URL                  the instance's API URL
   NO_COLOR                       any value disables colours
 
-Without any GREEN_API_ variable the embedded simulator is used in place of the API.
+Without any GREEN_API_ variable `watch` and `fetch` use the embedded simulator in place of the API.
 
 exit codes:
   0 success, 1 an error, 2 wrong usage or configuration, 130 stopped by Ctrl-C, SIGTERM or SIGHUP
@@ -25,6 +25,7 @@ exit codes:
 examples:
   greenapi-async watch
   greenapi-async fetch --minutes 60 --jsonl
+  greenapi-async check
   greenapi-async simulator
 
 Examples for each command: greenapi-async COMMAND --help
@@ -42,6 +43,14 @@ examples:
   greenapi-async fetch                       the statuses of the last day
   greenapi-async fetch --minutes 60 --json
   greenapi-async fetch --jsonl | jq -r .senderName
+"""
+_CHECK_EXAMPLES = """\
+examples:
+  greenapi-async check                       exit code 0: all is well, 1: something is not, 2: a variable is wrong
+  LANG=ru_RU.UTF-8 greenapi-async check      in Russian
+
+It looks at the variables, DNS, TLS, the token, the access and the clock, and says what to do. It sends one request, for
+which a poller that runs on the same instance may get one 429; that one tries again by itself.
 """
 _SIMULATOR_EXAMPLES = """\
 examples:
@@ -91,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_fetch(
         _command(commands, "fetch", "send one request and print the statuses, oldest first", _FETCH_EXAMPLES)
     )
+    _command(
+        commands, "check", "find out what is wrong with account, network or clock", _CHECK_EXAMPLES
+    ).set_defaults(run=check)
     _add_simulator(_command(commands, "simulator", "run a GREEN-API on this machine", _SIMULATOR_EXAMPLES))
 
     return parser

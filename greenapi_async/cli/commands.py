@@ -1,4 +1,4 @@
-"""The commands: watch, fetch and simulator."""
+"""The commands: watch, fetch, check and simulator."""
 
 import argparse
 import os
@@ -59,6 +59,13 @@ async def fetch(options: argparse.Namespace) -> None:
 
     for status in statuses:
         echo(_line(status, jsonl=options.jsonl))
+
+
+async def check(_: argparse.Namespace) -> int:
+    """Find out what is wrong, and return the exit code."""
+    from greenapi_async.cli.check import check  # noqa: PLC0415 - the other commands need nothing of it.
+
+    return await check()
 
 
 async def simulate(options: argparse.Namespace) -> None:

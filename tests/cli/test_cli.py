@@ -652,7 +652,7 @@ def test_no_command_is_help(capsys):
     assert err.startswith("usage: greenapi-async")
 
 
-@pytest.mark.parametrize("command", [[], ["watch"], ["fetch"], ["simulator"]])
+@pytest.mark.parametrize("command", [[], ["watch"], ["fetch"], ["check"], ["simulator"]])
 def test_help_has_examples(capsys, command):
     with pytest.raises(SystemExit) as caught:
         cli.main([*command, "--help"])

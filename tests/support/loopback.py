@@ -52,12 +52,12 @@ async def connect_proxy(leads_to=None, certificate="localhost"):
 
 
 @asynccontextmanager
-async def tls_in_front_of(api):
-    """Speak TLS for the simulator; yields the URL."""
+async def tls_in_front_of(api, certificate="localhost"):
+    """Speak TLS for the simulator, with one of the certificates in tests/tls; yields the URL."""
 
     async def serve(client):
         try:
-            secured = await with_tls(client)
+            secured = await with_tls(client, certificate)
         except (anyio.BrokenResourceError, anyio.EndOfStream, ssl.SSLError):
             return  # The client did not like the certificate.
 
@@ -92,7 +92,8 @@ async def _head(client):
 
 async def with_tls(client, certificate="localhost"):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(_TLS / f"{certificate}.pem", _TLS / f"{certificate}.key")
+    key = _TLS / f"{certificate}.key"
+    context.load_cert_chain(_TLS / f"{certificate}.pem", key if key.exists() else _TLS / "localhost.key")
     return await TLSStream.wrap(client, server_side=True, ssl_context=context, standard_compatible=False)
 
 

@@ -25,12 +25,13 @@ class Proxy:
         targets: where the tunnels were to lead.
     """
 
-    def __init__(self, kind, leads_to, phase="works"):
+    def __init__(self, kind, leads_to, phase="works", certificate="localhost"):
         self.kind = kind
         self.phase = phase
         self.connections = 0
         self.targets = []
         self.port = None
+        self._certificate = certificate
         self._leads_to = leads_to
 
     @property
@@ -128,7 +129,7 @@ class Proxy:
                 await client.receive()
             case _:
                 async with await anyio.connect_tcp("127.0.0.1", self._leads_to) as server:
-                    await pump_both_ways(await with_tls(client), server)
+                    await pump_both_ways(await with_tls(client, self._certificate), server)
 
 
 class FailingProxy(Proxy):
