@@ -1,6 +1,7 @@
 """The pytest plugin, in runs of its own: with every async plugin, and without a trace where nobody uses it."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(greenapi_async.__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHIPPED = ["greenapi_async", "greenapi_async_pytest.py"]
 
 # Warnings are errors, but for the one that anyio, which we import, calls forth by an entry point of its own.
@@ -116,6 +118,23 @@ def test_in_parallel(run):
     source = TESTS.format(fixtures="", mark="@pytest.mark.asyncio")
 
     run(source, "-n", "2", asyncio_mode="strict").assert_outcomes(passed=4)
+
+
+def documented():
+    """Return the blocks of the documentation that are tests with our fixtures: each is a file of its own."""
+    pages = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
+    blocks = [block for page in pages for block in PYTHON.findall(page.read_text("utf-8"))]
+    return [block for block in blocks if re.search(r"def test_\w+\([^)]*(greenapi_|statuses_client)", block)]
+
+
+def test_the_documented_tests_pass_as_they_stand(run):
+    """The documentation's own run only defines them, for it is not pytest that runs them."""
+    blocks = documented()
+
+    assert blocks
+    for block in blocks:
+        outcomes = run(block, asyncio_mode="strict").parseoutcomes()
+        assert outcomes == {"passed": len(re.findall("def test_", block))}
 
 
 def test_a_project_can_make_the_simulator_its_own(run):
