@@ -485,9 +485,9 @@ def _token_from_environment() -> str:
     if not path or os.environ.get("GREEN_API_TOKEN_INSTANCE"):
         return _environment("GREEN_API_TOKEN_INSTANCE")
 
-    token = _read_token(path)
+    token, problem = _read_token(path)
     if token is None:
-        raise ConfigurationError("GREEN_API_TOKEN_INSTANCE_FILE names a file that cannot be read as UTF-8")
+        raise ConfigurationError(f"GREEN_API_TOKEN_INSTANCE_FILE names a file that cannot be read{problem}")
 
     token = _checked_value("the file that GREEN_API_TOKEN_INSTANCE_FILE names", token)
     if not is_token(token):
@@ -499,8 +499,11 @@ def _token_from_environment() -> str:
     return token
 
 
-def _read_token(path: str) -> str | None:
+def _read_token(path: str) -> tuple[str | None, str]:
+    """Return what the file holds, or None and why it cannot be read; a chained error would show what it holds."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig").strip()
-    except (OSError, ValueError):
-        return None
+        return Path(path).read_text(encoding="utf-8-sig").strip(), ""
+    except OSError as error:
+        return None, f": {error.strerror}"
+    except ValueError:
+        return None, " as UTF-8"

@@ -1,5 +1,6 @@
 """Sockets for httpcore, over anyio: a read takes all that has come, and opens no scope."""
 
+import os
 import select
 import socket
 import ssl
@@ -57,9 +58,13 @@ async def connect(host: str, port: int, local_address: str | None = None) -> Byt
     The name is looked up in a thread of our own: asyncio's are the program's, and may all be busy.
 
     Raises:
-        OSError: there is no such name, or no address accepts.
+        OSError: there is no such name, or no address accepts; it says why, and where.
     """
-    stream = await _fastest(await _addresses(host, port), port, local_address)
+    try:
+        stream = await _fastest(await _addresses(host, port), port, local_address)
+    except OSError as error:
+        raise OSError(f"{_reason(error)} ({host}:{port})") from error
+
     raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
     for name, value in _KEEPALIVE.items():
         with suppress(OSError, AttributeError):  # Not every system has each.
@@ -221,6 +226,20 @@ class Stream(httpcore.AsyncNetworkStream):
 
             yield data
             room -= len(data)
+
+
+def _reason(error: OSError) -> str:
+    """Return what the system said: of the addresses that it tried, anyio tells only that all failed."""
+    cause = error.__cause__
+    if isinstance(cause, ExceptionGroup):
+        [cause, *_] = cause.exceptions
+    if isinstance(cause, OSError):
+        error = cause
+
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+
+    return os.strerror(error.errno)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from clients import client, failure_of
-from fake_api import TOKEN, FakeApi, reply
+from fake_api import FakeApi, reply
 
 from greenapi_async import AccessDeniedError, AsyncStatusesClient, ConfigurationError, TransportError
 
@@ -53,15 +53,6 @@ async def test_a_proxy_that_refuses_names_the_reason(monkeypatch, closed_port):
     assert "HTTPS_PROXY" in str(failure)
     assert "Connection refused" in str(failure)
     assert "password" not in str(failure)
-
-
-@pytest.mark.parametrize("path", ["waInstance1101000001/getIncomingStatuses/", "v3/WaInstance1101000001/"])
-def test_an_address_with_the_whole_path_is_refused(path):
-    """It is copied from the console with everything, and no name resolved; the token in it was shown in `repr`."""
-    with pytest.raises(ConfigurationError, match=r"^api_url must end before /waInstance") as caught:
-        AsyncStatusesClient("1101000001", TOKEN, api_url=f"https://1101.api.green-api.com/{path}{TOKEN}")
-
-    assert TOKEN not in str(caught.value)
 
 
 def test_a_token_file_that_is_not_there_says_so(monkeypatch, tmp_path):
