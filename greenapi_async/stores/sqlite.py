@@ -57,6 +57,15 @@ _PROBLEMS: Final = {
     "SQLITE_NOTADB": "is no SQLite database; it was left as it is: give another path",
     "SQLITE_READONLY": "cannot be written: see who owns it and its directory, and what they permit",
 }
+_NO_DIRECTORY: Final = ": see whether its directory exists, and make it"
+_NO_PERMISSION: Final = ": see who owns it and its directory, and what they permit"
+_ADVICE: Final = {
+    errno.ENOENT: _NO_DIRECTORY,
+    errno.ENOTDIR: _NO_DIRECTORY,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: _NO_PERMISSION,
+}
 
 StrPath: TypeAlias = str | os.PathLike[str]
 _T = TypeVar("_T")
@@ -338,7 +347,7 @@ def _problem(error: Exception) -> tuple[str, bool]:
         return _PROBLEMS["SQLITE_CORRUPT"], False
 
     if isinstance(error, OSError):
-        return f"failed: {error.strerror}", may_pass(error)
+        return f"failed: {error.strerror}{_ADVICE.get(error.errno or 0, '')}", may_pass(error)
 
     name: str = getattr(error, "sqlite_errorname", "")
     kind = "_".join(name.split("_")[:2])

@@ -1,12 +1,22 @@
 """What a beginner reads when something is wrong: each message names the culprit and what to do."""
 
+import errno
+import os
 import socket
 
 import pytest
 from clients import client, failure_of
 from fake_api import FakeApi, reply
 
-from greenapi_async import AccessDeniedError, AsyncStatusesClient, ConfigurationError, TransportError
+from greenapi_async import (
+    AccessDeniedError,
+    AsyncStatusesClient,
+    ConfigurationError,
+    SQLiteStore,
+    StoreError,
+    TransportError,
+)
+from greenapi_async.stores import sqlite
 
 
 @pytest.fixture
@@ -72,3 +82,34 @@ async def test_access_denied_names_the_id():
 
     assert isinstance(failure, AccessDeniedError)
     assert "GREEN_API_ID_INSTANCE" in str(failure)
+
+
+@pytest.mark.anyio
+async def test_a_store_in_a_directory_that_is_not_there_says_so(tmp_path):
+    """Only the path and errno 2 were told."""
+    store = SQLiteStore(tmp_path / "no" / "seen.db")
+
+    with pytest.raises(
+        StoreError, match=r"seen\.db failed: No such file or directory: see whether its directory exists"
+    ):
+        await store.load("1")
+
+
+@pytest.mark.anyio
+async def test_a_store_in_a_directory_that_is_a_file_says_so(tmp_path):
+    (tmp_path / "stories").write_text("")
+    store = SQLiteStore(tmp_path / "stories" / "seen.db")
+
+    with pytest.raises(StoreError, match="failed: Not a directory: see whether its directory exists"):
+        await store.load("1")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_store_in_a_directory_that_takes_nothing_says_so(number):
+    """Root, who runs many a test, may write anywhere, so no real directory is tried."""
+    problem, is_retryable = sqlite._problem(PermissionError(number, os.strerror(number)))
+
+    assert (
+        problem == f"failed: {os.strerror(number)}: see who owns it and its directory, and what they permit"
+    )
+    assert not is_retryable
