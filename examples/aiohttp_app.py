@@ -22,8 +22,10 @@ async def set_aside(status: Status, error: Exception) -> None:
 
 
 async def polling(app: web.Application) -> AsyncIterator[None]:
+    webhook = os.environ["WEBHOOK"]
+
     async def forward(status: Status) -> None:
-        async with session.post(os.environ["WEBHOOK"], json=to_dict(status)) as response:
+        async with session.post(webhook, json=to_dict(status)) as response:
             response.raise_for_status()
 
     async with AsyncStatusesClient.from_env() as client, ClientSession() as session:

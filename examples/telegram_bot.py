@@ -30,9 +30,11 @@ async def set_aside(status: Status, error: Exception) -> None:
 
 
 async def main() -> None:
+    chat = os.environ["TELEGRAM_CHAT"]
+
     async def forward(status: Status) -> None:
         text = status.text_message if isinstance(status, TextStatus) else status.kind
-        await bot.send_message(os.environ["TELEGRAM_CHAT"], f"{status.sender}: {text}")
+        await bot.send_message(chat, f"{status.sender}: {text}")
 
     api = TelegramAPIServer.from_base(os.environ.get("TELEGRAM_API", "https://api.telegram.org"))
     bot = Bot(os.environ["TELEGRAM_TOKEN"], session=AiohttpSession(api=api))

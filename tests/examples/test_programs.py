@@ -158,13 +158,18 @@ every_web_app = pytest.mark.parametrize("program", WEB_APPS, indirect=True, ids=
 
 
 @contextmanager
-def running(program, **variables):
+def running(program, variables=None):
     """Start it, and kill it in the end, whatever happened."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    ours = ("GREEN_API_", "TELEGRAM_", "WEBHOOK")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith(ours)
+    }
     process = subprocess.Popen(
         program.command,
         cwd=program.directory,
-        env=kept | program.variables | variables,
+        env=kept | (variables or program.variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -272,10 +277,28 @@ def test_the_bot_tells_how_polling_fares(program):
         until(lambda: "ok, 2 statuses" in program.arrived(), process)
 
 
+@every_program
+def test_a_variable_that_is_missing_ends_it_at_the_start(program):
+    """A handler that finds out would have every status set aside."""
+    program.post("one")
+    names = program.variables.keys() - {"PORT", "GREEN_API_TOKEN_INSTANCE", "GREEN_API_URL", "TELEGRAM_API"}
+
+    for name in names:
+        variables = {other: value for other, value in program.variables.items() if other != name}
+        with running(program, variables) as process:
+            code, printed = ended(process)
+
+        assert code != 0
+        assert name in printed
+
+    assert program.set_aside() == []
+
+
 @every_web_app
 def test_an_api_that_cannot_be_reached_is_not_well(program):
     """From the start, too: an app that never had a response must get no traffic."""
-    with running(program, GREEN_API_URL=f"http://127.0.0.1:{_free_port()}") as process:
+    nobody = {"GREEN_API_URL": f"http://127.0.0.1:{_free_port()}"}
+    with running(program, program.variables | nobody) as process:
         until(lambda: program.health() == (503, "degraded"), process)
 
 
