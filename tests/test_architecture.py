@@ -325,6 +325,9 @@ def test_import_starts_nothing_and_loads_little():
         "sqlite3",
         "cattrs",
         "msgspec",
+        *(
+            ["html"] if "pygments" not in loaded else []
+        ),  # httpx loads that for its own command, where it is installed.
         "httpcore",
         "python_socks",
         *(["anyio.lowlevel"] if ANYIO >= (4, 16) else []),  # What anyio loads late since then.

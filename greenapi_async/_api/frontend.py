@@ -1,6 +1,5 @@
 """What responds in place of the API: a front-end, known by its web page or by the login it wants. Pure."""
 
-import html
 import re
 from collections.abc import Mapping
 
@@ -20,6 +19,8 @@ def page_title(headers: Mapping[str, str], body: bytes) -> str | None:
     end = title.find(b"</title")
     if not 0 <= end <= _LONGEST_TITLE:
         return ""
+
+    import html  # noqa: PLC0415 - its table of entities is a twentieth of our import, for what hardly ever comes.
 
     start = len(text) - len(title)
     return html.unescape(_decoded(text[start : start + end], headers.get("content-type", ""), text))

@@ -14,7 +14,7 @@ _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1
 _LONGEST = 255  # SOCKS counts a user's name in one byte.
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Proxy:
     """A proxy, and the variable of the environment that names it.
 
@@ -32,7 +32,7 @@ class Proxy:
     password: str = attrs.field(repr=False)
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Proxies:
     """What the environment says of proxies; only https is proxied, and loopback never."""
 

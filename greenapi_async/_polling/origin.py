@@ -33,7 +33,7 @@ class Response:
     is_empty: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Outcome:
     """What follows from a complete response.
 
