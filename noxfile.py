@@ -61,7 +61,10 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Start every program in examples/, stop it, kill it and make it fail; warnings are its frameworks' own."""
+    """Start every program in examples/, stop it, kill it and make it fail; warnings are its frameworks' own.
+
+    The wall is tried in a browser: Debian's package chromium.
+    """
     install(session, "examples")
     session.run("pytest", "-m", "examples", "-W", "default", "-n", "auto", *session.posargs, "tests/examples")
 

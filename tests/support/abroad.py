@@ -48,7 +48,7 @@ class World(Simulator):
 
 
 @contextmanager
-def world():
+def world(*, posts=True):
     """Run a world in a thread of its own, with something to see; yields it and the variables that lead to it."""
     api, ready, over = World(), threading.Event(), threading.Event()
     variables = {
@@ -66,7 +66,8 @@ def world():
             variables.update(
                 GREEN_API_URL=f"http://127.0.0.1:{api.port}", HTTPS_PROXY=proxy, https_proxy=proxy
             )
-            await demo(api, every=0.0)
+            if posts:
+                await demo(api, every=0.0)
             ready.set()
             await anyio.to_thread.run_sync(over.wait)
 
