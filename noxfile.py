@@ -119,12 +119,30 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the wheel and the source distribution, and look into them."""
+    """Build the wheel and the source distribution, and test each where no source lies beside it."""
     shutil.rmtree("dist", ignore_errors=True)
-    session.install("build", "twine")
-    session.run("python", "-m", "build")
-    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
-    session.install(*map(str, Path("dist").glob("*.whl")), "pytest")
-    session.run(
-        "pytest", "--version", "-p", "greenapi_async_pytest", env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    )
+    session.install("build", "twine", *nox.project.dependency_groups(PYPROJECT, "tests"))
+    session.run("python", "-m", "build", "--quiet")
+    built = [path.resolve() for path in Path("dist").iterdir()]
+    session.run("twine", "check", "--strict", *map(str, built))
+
+    tests = Path(session.create_tmp()).resolve()
+    [sdist] = (path for path in built if path.name.endswith(".tar.gz"))
+    shutil.unpack_archive(sdist, tests, filter="data")
+    [unpacked] = tests.glob("greenapi_async-*")
+    shutil.rmtree(unpacked / "greenapi_async")
+    (unpacked / "greenapi_async_pytest.py").unlink()
+    session.chdir(unpacked)
+    for path in built:
+        session.install(str(path))
+        session.install("--force-reinstall", "--no-deps", str(path))  # The one before has the same version.
+        session.run("greenapi-async", "fetch", silent=True)
+        session.run(
+            "pytest",
+            *IN_PARALLEL,
+            "tests/cli",
+            "tests/simulator",
+            "tests/test_client.py",
+            "tests/test_poller.py",
+            "tests/test_pytest_plugin.py",
+        )
