@@ -17,7 +17,9 @@ _ALL_FAILED = re.compile(
 )  # anyio's and trio's words for anything.
 _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after a start without a battery.
-_UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})  # OpenSSL's codes: self-signed, or by nobody whom this machine knows.
+_UNKNOWN_ISSUER = frozenset(
+    {18, 19, 20, 21}
+)  # OpenSSL's codes: self-signed, or by nobody whom this machine knows.
 _REMEDY = "; if your network signs by itself, name a file of certificates with its own in SSL_CERT_FILE"
 _RETRYABLE = frozenset({408, 421, 425, 429, 499})
 _MISSING = frozenset({403, 404, 410})  # Of a signed link that has expired, storages say 403.
