@@ -19,6 +19,7 @@ from greenapi_async.models import BaseStatus, MediaStatus
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("README*.md"), *DOCS.rglob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").rglob("*.md"))
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 ASSIGNED = re.compile(r"self\.(\w+)(?:: [\w |]+)? = ")
 HEADING = re.compile(r"^(#+) ", re.MULTILINE)
@@ -53,6 +54,7 @@ def test_every_python_block_of_every_page_runs():
             "-p",
             "no:cacheprovider",
             "README.md",
+            "README.ru.md",
             "docs",
         ],
         cwd=ROOT,
@@ -74,6 +76,16 @@ def test_a_command_line_is_understood(command):
     program = next(number for number, word in enumerate(words) if word.endswith("greenapi-async"))
 
     assert parse(words[program + 1 :]).run
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted(ROOT.glob("*.md")), *EXAMPLES], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_a_link_leads_to_a_file(page):
+    """The site's builder checks its own pages; these are read where the code is."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", FENCE.sub("", page.read_text("utf-8")))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_the_reference_has_every_public_name():
