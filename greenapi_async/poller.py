@@ -58,7 +58,9 @@ class StatusPoller:
     exception, a `break` or a cancellation interrupts comes again: from the next loop over this poller, or from
     the next poller on the same store. At-most-once records a status before it yields it.
 
-    What may succeed on retry is retried for as long as it takes. Iterating raises:
+    What may succeed on retry is retried for as long as it takes; iterating raises the rest.
+
+    Raises:
         GreenApiError: what the API refuses, at once before the first response; later when it has refused for five
             minutes and three tries, with nothing in between that works or may work on retry.
         StoreError: at once, unless it is `retryable`: a store that is busy or full is waited for.
