@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from loopback import connect_proxy
 
 from greenapi_async.simulator import Fault, Response, Simulator, demo
 
+_LOOKS = 30
 _TLS = Path(__file__).parents[1] / "tls"
 
 
@@ -82,19 +84,25 @@ def world(*, posts=True):
 
 
 @contextmanager
-def ctrl_c_when_idle(api, seconds=1.5):
-    """Press Ctrl-C once the world has heard nothing for a while, as a reader ends a program that goes on for ever."""
+def ctrl_c_when_idle(api):
+    """Press Ctrl-C once nothing happens any more, as a reader ends a program that goes on for ever.
+
+    Nothing happens where the main thread waits for events each time one looks, and no request came in between. Looks are
+    counted, not seconds: on a machine with other work, both threads wait for their turn alike.
+    """
     over, pressed = threading.Event(), threading.Event()
     turn = threading.Lock()
-    began = time.monotonic()
 
     def press():
-        while not over.wait(0.05):
-            with turn:
-                if not over.is_set() and time.monotonic() - max(began, api.heard_at) > seconds:
-                    pressed.set()
-                    os.kill(os.getpid(), signal.SIGINT)
-                    return
+        quiet, heard_at = 0, api.heard_at
+        while quiet < _LOOKS and not over.wait(0.05):
+            quiet = quiet + 1 if _main_thread_waits() and heard_at == api.heard_at else 0
+            heard_at = api.heard_at
+
+        with turn:
+            if not over.is_set():
+                pressed.set()
+                os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
@@ -108,3 +116,8 @@ def ctrl_c_when_idle(api, seconds=1.5):
     finally:
         over.set()
         thread.join()
+
+
+def _main_thread_waits():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    return frame.f_code.co_name in {"select", "get_events"}  # asyncio's and trio's.
