@@ -60,7 +60,7 @@ class Slots:
     """
 
     def __init__(self, most: int = _MOST, of_an_origin: int = _MOST_OF_AN_ORIGIN) -> None:
-        self.free = most
+        self.free: int = most
         self.of_an_origin = of_an_origin
         self._origins: dict[str, Origin] = {}
         self._waiting: dict[Origin, deque[anyio.Event]] = {}  # In the order of their next turn.
@@ -121,7 +121,8 @@ class Origin:
     """
 
     def __init__(self, slots: Slots) -> None:
-        self.under_way = self.since_response = 0
+        self.under_way: int = 0
+        self.since_response: int = 0
         self.hangs: bool = False
         self._slots = slots
 
