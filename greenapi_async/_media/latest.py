@@ -34,11 +34,6 @@ class LatestStatus:
     )
     _has_refreshed: bool = attrs.field(init=False, default=False)
 
-    @property
-    def is_renewed(self) -> bool:
-        """Whether the API has sent it differently since."""
-        return self.status != self.original
-
     async def attempt(self, work: Callable[[Attachment], Awaitable[_Result]]) -> _Result:
         """Return what `work` makes of the file, with the address as it is now if the first one leads nowhere.
 
