@@ -55,7 +55,8 @@ def refusal(
     """
     title = page_title(headers, body)
     login = printable(quotable(wants_login(headers))) if http_code == 401 else ""
-    said = _said(body, quotable) if title is None else ""
+    told = _told(body) if title is None else ""
+    said = printable(quotable(told))
     quoted = _quoted(login or said) if title is None else _titled(title, quotable)
 
     if http_code in _PLAIN:
@@ -81,7 +82,7 @@ def refusal(
 
     words = said or (_SILENT if title is None else f"{_PAGE}{quoted}")
     if 400 <= http_code < 500 and not is_retryable(http_code):
-        return _not_ready(said, http_code) or BadRequestError(words, http_code=http_code)
+        return _not_ready(told, said, http_code) or BadRequestError(words, http_code=http_code)
 
     return ServerError(words, http_code=http_code)
 
@@ -136,16 +137,16 @@ def _no_array(value: Any, quotable: Callable[[str], str]) -> GreenApiError:
     reason = value.get("reason") or value.get("message") if isinstance(value, dict) else None
     said = printable(quotable(str(reason or "")))
 
-    return _not_ready(said, http_code=200) or DecodeError(
+    return _not_ready(str(reason), said, http_code=200) or DecodeError(
         f"expected a JSON array of statuses, got {type(value).__name__}{_quoted(said)}"
     )
 
 
-def _said(body: bytes, quotable: Callable[[str], str]) -> str:
-    """Return what a refusal says in words."""
+def _told(body: bytes) -> str:
+    """Return what a refusal says in words, as it came."""
     text = body.decode(errors="replace").strip()
-    said = loads_object(text)
-    return printable(quotable(str(said.get("message") or said.get("reason") or text)))
+    told = loads_object(text)
+    return str(told.get("message") or told.get("reason") or text)
 
 
 def _quoted(said: str) -> str:
@@ -157,11 +158,14 @@ def _titled(title: str, quotable: Callable[[str], str]) -> str:
     return f'; its page says "{words}"' if words else "; it is a page without a title that can be shown"
 
 
-def _not_ready(said: str, http_code: int) -> InstanceNotReadyError | None:
+def _not_ready(told: str, said: str, http_code: int) -> InstanceNotReadyError | None:
+    """Return the error if that is what was told; of it, only what is said is quoted."""
     # "instance is starting or not authorized" may be over in seconds, so "starting" is looked for first.
     for reason in ("starting", "not authorized"):
-        if reason in said.lower():
-            return InstanceNotReadyError(said, http_code=http_code, reason=reason)
+        if reason in told.lower():
+            return InstanceNotReadyError(
+                said or f"the instance is {reason}", http_code=http_code, reason=reason
+            )
 
     return None
 

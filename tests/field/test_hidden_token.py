@@ -60,6 +60,19 @@ async def test_what_holds_no_token_is_quoted_as_it_came():
         assert refused.message == said[:512]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(("http_code", "as_json"), [(200, True), (400, True), (400, False)])
+async def test_what_is_not_quoted_is_understood_all_the_same(http_code, as_json):
+    """An instance that starts was refused for good where its words named the address, too."""
+    said = f"instance in starting process: {DOUBLY}"
+    body = json.dumps({"message": said}) if as_json else said
+    refused = await failure_of(client(FakeApi(reply(http_code, body.encode()))))
+
+    assert (type(refused), refused.reason) == (errors.InstanceNotReadyError, "starting")
+    assert refused.retryable
+    assert TOKEN[:12] not in str(refused)
+
+
 # Pages of others
 
 
