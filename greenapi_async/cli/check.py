@@ -211,7 +211,11 @@ async def _connected(target: Target) -> Finding:
 
 
 async def _certified(target: Target) -> Finding:
-    certificate = await probe.certificate(target.host, target.port)
+    try:
+        certificate = await probe.certificate(target.host, target.port)
+    except OSError as error:  # It accepted a moment ago.
+        return unconnected(error, {"host": target.host, "port": target.port})
+
     return certified(certificate, target, now=time.time())
 
 
