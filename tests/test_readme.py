@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from command import COMMAND, environment
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -45,9 +46,10 @@ def test_the_program_runs_without_an_account(pasted, tmp_path):
     assert (tmp_path / "seen.db").exists()
 
 
-def test_it_says_how():
-    """And what to run where nothing comes."""
-    assert (
-        "start `.venv/bin/greenapi-async simulator` in another terminal, and paste the three lines" in README
-    )
-    assert "`.venv/bin/greenapi-async check`" in README
+@pytest.mark.parametrize("page", sorted(ROOT.glob("README*.md")), ids=lambda page: page.name)
+def test_it_says_how(page):
+    """Both in the paragraph below the program: the simulator, and what to run where nothing comes."""
+    below = page.read_text("utf-8").partition("```python")[2].partition("```\n\n")[2].partition("\n\n")[0]
+
+    assert "`.venv/bin/greenapi-async simulator`" in below
+    assert "`.venv/bin/greenapi-async check`" in below

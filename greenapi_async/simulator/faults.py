@@ -276,7 +276,7 @@ class Truncate(Fault):
             body look complete; so does `"rechunked"`, whole chunks as by a proxy whose origin closed.
     """
 
-    keep: float = attrs.field(default=0.5, validator=_NUMBER)
+    keep: float = attrs.field(default=0.5, validator=(_NUMBER, validators.le(1)))
     framing: Literal["length", "chunked", "close", "rechunked"] = attrs.field(
         default="length", validator=validators.in_(("length", "chunked", "close", "rechunked"))
     )

@@ -111,6 +111,7 @@ def test_a_queue_of_faults_is_still_a_deque():
         lambda: Drip("1"),
         lambda: Reset("after"),
         lambda: Truncate("half"),
+        lambda: Truncate(float("inf")),
         lambda: Truncate(framing="chunks"),
         lambda: Endless("bodies"),
     ],
