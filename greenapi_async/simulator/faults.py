@@ -190,10 +190,10 @@ class Bomb(Fault):
     """Respond with a valid JSON array, small as sent but huge once decompressed.
 
     Attributes:
-        size: bytes after decompression.
+        size: bytes after decompression, at most 4 GiB.
     """
 
-    size: int = attrs.field(default=256 * 2**20, validator=_INTEGER)
+    size: int = attrs.field(default=256 * 2**20, validator=(_INTEGER, validators.le(2**32)))
 
     def answer(self, exchange: Exchange) -> Response:
         """Build the bomb."""

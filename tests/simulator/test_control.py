@@ -1,5 +1,6 @@
 """The simulator for another language: statuses and faults over HTTP."""
 
+import inspect
 import json
 import shutil
 import subprocess
@@ -9,8 +10,10 @@ import anyio
 import pytest
 from clients import client_of
 from command import COMMAND, environment
+from hypothesis import given
+from hypothesis import strategies as st
 
-from greenapi_async import AsyncStatusesClient, ImageStatus, ServerError
+from greenapi_async import AsyncStatusesClient, ImageStatus, ServerError, simulator
 from greenapi_async.simulator import Delay, Refuse, Request, Reset, Simulator, Truncate
 
 
@@ -113,6 +116,47 @@ def test_control_takes_no_fault_and_counts_as_no_request():
     assert sent(api, "POST", "statuses", {})[0] == 200
     assert len(api.faults) == 1
     assert api.requests == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=5), each, max_size=3),
+    max_leaves=5,
+)
+ARGUMENTS = [
+    name for name in inspect.signature(Simulator.post).parameters if name not in {"self", "fields"}
+] + ["self", "idMessage", "timestamp", "senderId"]
+KINDS = st.sampled_from(["text", "image", "video", "audio", "deleted"])
+STATUSES = st.dictionaries(st.sampled_from(ARGUMENTS), JSON, max_size=4)
+FAULTS = st.dictionaries(
+    st.sampled_from(
+        [name for name in simulator.__all__ if name != "Bomb"]
+    ),  # It takes as long as it is large.
+    JSON | st.lists(st.integers() | st.floats() | st.text(), max_size=3),
+)
+
+
+@given(
+    statuses=st.lists(
+        STATUSES | st.tuples(STATUSES, KINDS).map(lambda each: each[0] | {"kind": each[1]}) | JSON, max_size=3
+    ),
+    scripted=st.lists(FAULTS | JSON, max_size=3),
+)
+def test_nothing_that_is_sent_ends_the_simulator(statuses, scripted):
+    """Whatever is put in, it is refused with 400, or every later request gets a response."""
+    api = Simulator(max_rate=None)
+
+    codes = {
+        sent(api, "POST", path, each)[0]
+        for path, all_ in (("statuses", statuses), ("faults", scripted))
+        for each in all_
+    }
+    waiting = len(api.faults)
+    request = Request("GET", f"/waInstance{api.id_instance}/getIncomingStatuses/{api.token}?minutes=43200")
+    responses = [api.respond(request) for _ in range(waiting + 1)]
+
+    assert codes <= {200, 400}
+    assert responses[-1].http_code == 200
 
 
 @pytest.fixture

@@ -105,6 +105,7 @@ def test_a_queue_of_faults_is_still_a_deque():
         lambda: Spoil(items=[]),
         lambda: IgnoreMinutes("60"),
         lambda: Bomb(0),
+        lambda: Bomb(2**40),
         lambda: Delay("5"),
         lambda: Delay(-1),
         lambda: Delay(1, 502),
