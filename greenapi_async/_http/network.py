@@ -1,5 +1,6 @@
 """Sockets for httpcore, over anyio: a read takes all that has come, and opens no scope."""
 
+import errno
 import os
 import select
 import socket
@@ -236,7 +237,9 @@ def _reason(error: OSError) -> str:
     if isinstance(cause, OSError):
         error = cause
 
-    if error.errno is None or isinstance(error, socket.gaierror):
+    if error.errno in {None, errno.EAGAIN} or isinstance(
+        error, socket.gaierror
+    ):  # No thread for the look-up: ours.
         return error.strerror or str(error)
 
     return os.strerror(error.errno)

@@ -27,7 +27,7 @@ async def test_a_refused_connection_says_what_refused_it(url, injected):
     if http_client is not None:
         await http_client.aclose()
 
-    assert "Errno" in str(failure)
+    assert "refused" in str(failure) or "Errno" in str(failure)
     assert "All connection attempts failed" not in str(failure)
 
 
@@ -84,7 +84,7 @@ async def test_no_address_accepts(monkeypatch):
         socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (f"127.0.0.{each}", 9)) for each in (1, 2, 3)]
     )
 
-    with pytest.raises(OSError, match="failed"):
+    with pytest.raises(OSError, match="refused"):
         await network.connect("many.test", 9)
 
 
