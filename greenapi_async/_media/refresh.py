@@ -49,10 +49,11 @@ class Refresher:
             shared.wanted.remove(status.timestamp)
 
     async def _request(self, shared: "_Shared") -> None:
-        """Request as many minutes as all who wait want."""
+        """Request as many minutes as all who wait want; twice as many as a moment ago, if those were too few."""
         now = self._clock()
         age = max(0.0, now - min(shared.wanted))
-        minutes = min(_MOST_MINUTES, int(age / 60) + _SLACK_MINUTES)
+        least = 2 * shared.minutes if anyio.current_time() < shared.until else 0
+        minutes = min(_MOST_MINUTES, max(int(age / 60) + _SLACK_MINUTES, least))
         try:
             statuses = await self._statuses(minutes)
         except ClientClosedError:
@@ -62,7 +63,8 @@ class Refresher:
             return
 
         shared.statuses = {each.key: each for each in statuses}
-        shared.since, shared.until = now - minutes * 60, anyio.current_time() + _SHARED_FOR
+        shared.minutes, shared.since = minutes, now - minutes * 60
+        shared.until = anyio.current_time() + _SHARED_FOR
 
 
 @attrs.define(eq=False)
@@ -72,6 +74,7 @@ class _Shared:
     lock: anyio.Lock = attrs.field(factory=anyio.Lock)
     wanted: list[int] = attrs.field(factory=list)
     statuses: Mapping[str, Status] = attrs.field(factory=dict)
+    minutes: int = 0
     since: float = math.inf
     until: float = -math.inf
     failed_at: float = -math.inf

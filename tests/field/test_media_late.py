@@ -143,16 +143,15 @@ async def test_one_response_serves_all(api, tmp_path, saving):
 
 
 async def test_few_responses_serve_statuses_of_all_ages(api, tmp_path, saving):
-    """A request reaches back to the oldest of those who wait for it."""
+    """A request reaches back to the oldest of those who wait for it, or twice as far as the last one."""
     statuses = [early(api, late=number * 10 * MINUTE) for number in range(30)]
     save = saving(api, tmp_path)
 
-    async with anyio.create_task_group() as tasks:
-        for status in statuses:
-            tasks.start_soon(save, status)
+    for status in statuses:
+        await save(status)
 
     assert len(list(tmp_path.glob("*.jpg"))) == 30
-    assert len(api.requests) < 10
+    assert [request.minutes for request in api.requests] == [10, 20, 40, 80, 160, 320]
 
 
 async def test_response_is_shared_for_a_minute(api, tmp_path, monkeypatch, saving):
