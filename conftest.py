@@ -9,6 +9,8 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 
+from greenapi_async._http.transport import ssl_context
+
 _evaluate = PythonEvaluator()
 
 
@@ -19,7 +21,9 @@ def example_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.chdir(tmp_path_factory.mktemp("examples"))
         for name, value in variables.items():
             patch.setenv(name, value)
+        ssl_context.cache_clear()  # A process makes one, and other tests' certificates are not the examples'.
         yield api
+    ssl_context.cache_clear()
 
 
 def run(example: Example) -> None:
