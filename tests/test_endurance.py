@@ -4,12 +4,14 @@ import asyncio
 import gc
 import random
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import pytest
 from clients import client_of
 from versions import ANYIO
 
+from greenapi_async._http.limiter import Slots
 from greenapi_async.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +37,7 @@ long = pytest.mark.long
 )
 async def test_cancelled_requests_leave_nothing_behind(anyio_backend, requests, monkeypatch):
     """After requests of which a third is cancelled at random moments, every place is free again."""
-    monkeypatch.setattr("greenapi_async._http.limiter._MOST", PLACES)
+    monkeypatch.setattr("greenapi_async._http.exchange.Slots", partial(Slots, most=PLACES))
     dice = random.Random(7)
     answered, cancelled = [], []
 
