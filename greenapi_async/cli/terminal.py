@@ -6,14 +6,17 @@ import shutil
 import sys
 import unicodedata
 from contextlib import suppress
+from pathlib import Path
 
 from greenapi_async._decoding.statuses import dumps, to_dict
+from greenapi_async.cli.moments import shown
 from greenapi_async.models import DeletedStatus, MediaStatus, Status, TextStatus, UnknownStatus
 
 _SENDER_CELLS = 16
-_OTHER_CELLS = 12 + 2 + 7 + 2 + _SENDER_CELLS + 2
+_OTHER_CELLS = 12 + 2 + _SENDER_CELLS + 2 + 7 + 2
 _MIN_TEXT_CELLS = 10
-_COLOURS = {"text": 32, "image": 36, "video": 34, "audio": 35, "deleted": 31, "unknown": 33}
+_MOST_MARKS = 8  # On one letter: a Hebrew one with vowels and accents has four.
+COLOURS = {"text": 32, "image": 36, "video": 34, "audio": 35, "deleted": 31, "unknown": 33}
 _BOLD = 1
 _DIM = 2
 _INVISIBLE = "\u200c\u200d\u200e\u200f"  # Persian, emoji, Hebrew and Arabic need them.
@@ -31,11 +34,21 @@ def echo_err(line: str) -> None:
         print(f"greenapi-async: {line}", file=sys.stderr)
 
 
-def json_line(status: Status) -> str:
-    r"""Return the API's object on one line, with control characters and what stdout cannot encode as `\u`."""
-    unicode = sys.stdout.encoding.lower().startswith("utf")
-    is_kept = _is_safe if unicode else _is_printable_ascii
-    return "".join(char if is_kept(char) else _json_escape(char) for char in dumps(to_dict(status)))
+def json_line(status: Status, file: Path | None = None, *, is_unicode: bool | None = None) -> str:
+    r"""Return the API's object on one line, with control characters and what cannot be encoded as `\u`.
+
+    `file` becomes its `_file`. `is_unicode` says whether all else can be encoded; None: whether stdout can.
+    """
+    item = to_dict(status)
+    if file is not None and isinstance(item, dict):
+        item = {**item, "_file": str(file)}
+
+    is_kept = _is_safe if _is_unicode(is_unicode) else _is_printable_ascii
+    return "".join(char if is_kept(char) else _json_escape(char) for char in dumps(item))
+
+
+def _is_unicode(known: bool | None) -> bool:  # noqa: FBT001 - it is what is known already.
+    return sys.stdout.encoding.lower().startswith("utf") if known is None else known
 
 
 def _is_printable_ascii(char: str) -> bool:
@@ -48,37 +61,29 @@ def _json_escape(char: str) -> str:
 
 
 def text_line(status: Status) -> str:
-    """Return a status as columns, cut to the terminal's width, so that wrapped text cannot imitate a line."""
-    text = sanitized(_summary(status))
+    """Return a status as columns, cut to the terminal's width, so that wrapped text cannot imitate a line.
+
+    The word between sender and text keeps them apart where both are written from right to left.
+    """
+    text = sanitized(summary(status))
     if sys.stdout.isatty():
-        text = _truncated(text, max(_MIN_TEXT_CELLS, shutil.get_terminal_size().columns - _OTHER_CELLS))
+        text = truncated(text, max(_MIN_TEXT_CELLS, shutil.get_terminal_size().columns - _OTHER_CELLS))
 
     if not text and isinstance(status, MediaStatus):
         text = sanitized(status.download_url or "")  # Not truncated: part of a URL is useless.
 
-    sender = _truncated(sanitized(status.sender) or "-", _SENDER_CELLS)
+    sender = truncated(sanitized(status.sender) or "-", _SENDER_CELLS)
     columns = (
-        _coloured(f"{_time(status):12}", _DIM),
-        _coloured(f"{status.kind:7}", _COLOURS[status.kind]),
-        _coloured(sender, _BOLD) + " " * (_SENDER_CELLS - _cells(sender)),
+        _coloured(f"{shown(status):12}", _DIM),
+        _coloured(sender, _BOLD) + " " * (_SENDER_CELLS - cells(sender)),
+        _coloured(f"{status.kind:7}", COLOURS[status.kind]),
         text,
     )
     return "  ".join(columns).rstrip()
 
 
-def _time(status: Status) -> str:
-    if not status.timestamp:
-        return "-"
-
-    try:
-        local = status.posted_at.astimezone()
-    except (OverflowError, OSError):  # The last hours of the year 9999, east of Greenwich.
-        local = status.posted_at
-
-    return f"{local:%d %b %H:%M}"
-
-
-def _summary(status: Status) -> str:
+def summary(status: Status) -> str:
+    """Return what a status says: its text or caption, the id that was deleted, or what is unknown about it."""
     if isinstance(status, TextStatus):
         look = status.extended_text_message
         return status.text_message or (look and look.text) or ""
@@ -93,8 +98,22 @@ def _summary(status: Status) -> str:
 
 
 def sanitized(text: str) -> str:
-    """Return text on one line, with control, colour and bidi characters escaped."""
-    return "".join(char if _is_safe(char) else _escaped(char) for char in text.replace("\r\n", "\n"))
+    """Return text on one line, with control, colour and bidi characters escaped, and few marks on a letter."""
+    safe = (char if _is_safe(char) else _escaped(char) for char in text.replace("\r\n", "\n"))
+    return _with_few_marks("".join(safe))
+
+
+def _with_few_marks(text: str) -> str:
+    """Return text with an ellipsis for what is heaped on a letter: it takes no cell, but any amount of lines."""
+    kept, marks = [], 0
+    for char in text:
+        marks = marks + 1 if _width(char) == 0 else 0
+        if marks <= _MOST_MARKS:
+            kept.append(char)
+        elif marks == _MOST_MARKS + 1:
+            kept.append("…")
+
+    return "".join(kept)
 
 
 def _is_safe(char: str) -> bool:
@@ -113,21 +132,42 @@ def _escaped(char: str) -> str:
     return " " if unicodedata.category(char) == "Zs" else ascii(char)[1:-1]
 
 
-def _truncated(text: str, cells: int) -> str:
+def truncated(text: str, width: int) -> str:
     """Return the text cut to a number of terminal cells, with an ellipsis if anything was cut."""
-    if _cells(text) <= cells:
+    if cells(text) <= width:
         return text
 
     ends = itertools.accumulate(map(_width, text))
-    return "".join(char for char, end in zip(text, ends, strict=True) if end < cells) + "…"
+    return "".join(char for char, end in zip(text, ends, strict=True) if end < width) + "…"
 
 
-def _cells(text: str) -> int:
+def wrapped(text: str, width: int, *, lines: int) -> list[str]:
+    """Return text as lines of at most so many cells, broken between words where it can be; the last may be cut."""
+    found: list[str] = []
+    while text and len(found) < lines - 1:
+        line, text = _first_line(text, width)
+        found.append(line)
+
+    return [*found, truncated(text, width)] if text else found
+
+
+def _first_line(text: str, width: int) -> tuple[str, str]:
+    ends = itertools.accumulate(map(_width, text))
+    fits = max(1, sum(1 for end in ends if end <= width))
+    if fits == len(text):
+        return text, ""
+
+    space = text.rfind(" ", 1, fits + 1)
+    line = text[: space if space > 0 else fits]
+    return line, text[len(line) :].lstrip(" ")
+
+
+def cells(text: str) -> int:
+    """Return the most cells that a text may take: a line that is too wide would wrap."""
     return sum(_width(char) for char in text)
 
 
 def _width(char: str) -> int:
-    """Return the most cells that a character may take: a line that is too wide would wrap."""
     if char == _EMOJI_SELECTOR:
         return 1
 
@@ -148,3 +188,8 @@ def _uses_colour() -> bool:
         return False
 
     return sys.stdout.isatty() and os.name == "posix"
+
+
+def is_rich_terminal() -> bool:
+    """Return whether stdout is a terminal whose cursor moves, and that shows any letter."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and _is_unicode(None)
