@@ -35,7 +35,10 @@ NEVER = {("_polling", "_http")}  # What to request next does not depend on how i
 
 # Inside a wing, top to bottom.
 INSIDE = {
-    "cli": ["arguments", "commands", "check", "check_texts", "saver", "terminal", "streams"],
+    "cli": [
+        *("arguments", "commands", "check", "check_texts", "execute", "saver", "notices"),
+        *("filters", "terminal", "moments", "streams"),
+    ],
     "_polling": [
         *("tick", "handling"),
         *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),

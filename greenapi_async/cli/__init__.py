@@ -1,7 +1,6 @@
 """The command `greenapi-async`: prints statuses to a terminal or a pipe, and runs the simulator."""
 
 import argparse
-import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,32 +10,16 @@ from types import FrameType
 import anyio
 
 from greenapi_async.cli.arguments import parse
+from greenapi_async.cli.notices import log_on_stderr, with_advice
 from greenapi_async.cli.streams import Stream, standard_streams
-from greenapi_async.cli.terminal import echo_err, sanitized
-from greenapi_async.errors import (
-    BadRequestError,
-    ConfigurationError,
-    DecodeError,
-    GreenApiError,
-    InstanceNotReadyError,
-    QuotaExceededError,
-    ServerError,
-    TransportError,
-)
+from greenapi_async.cli.terminal import echo_err
+from greenapi_async.errors import ConfigurationError, GreenApiError
 
 __all__ = ["main"]
 
 _STOPS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )  # Windows has no SIGHUP.
-_ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
-    (TransportError, "check the network and GREEN_API_URL"),
-    (InstanceNotReadyError, "wait a minute, or link the WhatsApp account in the console"),
-    (QuotaExceededError, "wait for the next month or change the plan"),
-    (BadRequestError, "check --minutes and GREEN_API_ID_INSTANCE"),
-    (ServerError, "try again in a few minutes"),
-    (DecodeError, "check GREEN_API_URL"),
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,33 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             return 0
         except (GreenApiError, OSError) as error:
-            echo_err(f"error: {_with_advice(error)}")
+            problem = error.strerror if isinstance(error, OSError) else None
+            echo_err(f"error: {with_advice(problem or str(error), error)}")
             return 2 if isinstance(error, ConfigurationError) else 1
 
 
 def _run(argv: Sequence[str] | None, streams: list[Stream]) -> int:
     try:
         options = parse(argv)
-        with _warnings_on_stderr(), _ctrl_c_is_heard() as is_ignored:
+        with log_on_stderr(verbose=options.verbose), _ctrl_c_is_heard() as is_ignored:
             return anyio.run(_run_command, options, streams, is_ignored) or 0
     finally:
         sys.stdout.flush()  # argparse takes no notice of what could not be written.
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    logger, handler = logging.getLogger("greenapi_async"), _StderrHandler(logging.WARNING)
-    logger.addHandler(handler)
-
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-class _StderrHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        echo_err(f"{record.levelname.lower()}: {sanitized(record.getMessage())}")
 
 
 @contextmanager
@@ -125,10 +93,3 @@ async def _run_command(options: argparse.Namespace, streams: list[Stream], is_ig
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     return code
-
-
-def _with_advice(error: GreenApiError | OSError) -> str:
-    """Return what went wrong and what to do, on one line."""
-    problem = error.strerror if isinstance(error, OSError) else None
-    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
-    return "; ".join(filter(None, (sanitized(problem or str(error)), advice)))

@@ -1,13 +1,19 @@
 """The command line arguments of `greenapi-async`, and its `--help`."""
 
 import argparse
-import math
-from collections.abc import Sequence
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from greenapi_async import __version__
 from greenapi_async.cli.commands import STATE_FILE, check, fetch, simulate, watch
+from greenapi_async.cli.filters import KINDS
+from greenapi_async.cli.moments import seconds, since
+
+_Value = TypeVar("_Value")
 
 _ENVIRONMENT = """\
 environment:
@@ -36,6 +42,8 @@ examples:
   greenapi-async watch --minutes 10          those of the last ten minutes, then each new one
   greenapi-async watch --jsonl >> stories.jsonl
   greenapi-async watch --save stories        the same, with photos, videos and voice notes in a directory
+  greenapi-async watch --since now --sender anna --type image --type video
+  greenapi-async watch --save stories --exec 'notify-send "New status"'
   greenapi-async watch --interval 30 --max 1
 """
 _FETCH_EXAMPLES = """\
@@ -43,6 +51,7 @@ examples:
   greenapi-async fetch                       the statuses of the last day
   greenapi-async fetch --minutes 60 --json
   greenapi-async fetch --jsonl | jq -r .senderName
+  greenapi-async fetch --save stories --max 5
 """
 _CHECK_EXAMPLES = """\
 examples:
@@ -75,7 +84,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if unknown:
         # One of them may be the token, so only option names are printed.
         names = " ".join(word.partition("=")[0] for word in unknown if word.startswith("-"))
-        parser.error(
+        getattr(options, "parser", parser).error(
             f"unknown arguments{names and f' ({names})'}: see --help; credentials come from the environment only"
         )
 
@@ -117,6 +126,7 @@ def _command(commands: Any, name: str, summary: str, examples: str) -> argparse.
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.set_defaults(parser=parser, quiet=False, verbose=False)
     return parser
 
 
@@ -124,17 +134,29 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=watch)
     parser.add_argument(
         "--interval",
-        type=_positive_seconds,
-        metavar="SECONDS",
-        help="from one request to the next; default 60",
+        type=_read_by(seconds),
+        metavar="TIME",
+        help="from one request to the next, such as 30 (seconds) or 5m; default 60",
     )
-    parser.add_argument(
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
         "--minutes",
         type=_positive_int,
         metavar="N",
         help="start N minutes back; default: every status still up",
     )
+    begin.add_argument(
+        "--since",
+        type=_read_by(lambda text: since(text, datetime.now(UTC))),
+        metavar="WHEN",
+        help="start now, 2h or 3d back, or at a date such as 2026-11-22 or '2026-11-22 18:00', local time; "
+        "30 days back at most, and a first run only",
+    )
+    _add_filters(parser)
     parser.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
+    parser.add_argument(
+        "--plain", action="store_true", help="print lines to a terminal too, no cards and no bar"
+    )
     parser.add_argument("--max", type=_positive_int, metavar="N", help="stop after N statuses")
     parser.add_argument(
         "--save", metavar="DIR", help="directory to save files and JSON in; a restart resumes there"
@@ -144,6 +166,14 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"file that records what was shown; default with --save: DIR/{STATE_FILE}",
     )
+    parser.add_argument(
+        "--exec",
+        type=_program,
+        metavar="CMD",
+        help="run a command for each status, without a shell: its JSON on stdin, its file in GREENAPI_FILE; "
+        "one that fails three times ends the watch; implies --plain",
+    )
+    _add_loudness(parser)
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
@@ -151,9 +181,42 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=_positive_int, metavar="N", help="the last N minutes; default: the API's, 1440"
     )
+    _add_filters(parser)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON array of the API's own objects")
     shape.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
+    parser.add_argument("--max", type=_positive_int, metavar="N", help="print the newest N only")
+    parser.add_argument("--save", metavar="DIR", help="directory to save files and JSON in")
+    _add_loudness(parser)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sender",
+        type=_text,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="only of senders with this in a name, or with this id; may be given again for more",
+    )
+    parser.add_argument(
+        "--type",
+        action="append",
+        default=[],
+        choices=KINDS,
+        metavar="KIND",
+        help=f"only {', '.join(KINDS[:-1])} or {KINDS[-1]}; may be given again for more",
+    )
+
+
+def _add_loudness(parser: argparse.ArgumentParser) -> None:
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument(
+        "-q", "--quiet", action="store_true", help="print no notices, but warnings and errors"
+    )
+    loudness.add_argument(
+        "-v", "--verbose", action="store_true", help="print a line for each request, to stderr"
+    )
 
 
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
@@ -170,12 +233,38 @@ def _add_simulator(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive_seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (seconds := float(text)) < math.inf:
-            return seconds
+def _read_by(read: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """Return what argparse calls, with the reader's own words for what is wrong."""
 
-    raise argparse.ArgumentTypeError("must be a positive number")
+    def value(text: str) -> _Value:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
+
+
+def _text(text: str) -> str:
+    if text.strip():
+        return text
+
+    raise argparse.ArgumentTypeError("must not be empty")
+
+
+def _program(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"cannot be split into words: {error}".lower()) from None
+
+    if not words:
+        raise argparse.ArgumentTypeError("must not be empty")
+
+    if shutil.which(words[0]) is None:
+        raise argparse.ArgumentTypeError(f"there is no program {words[0]!a}")
+
+    return words
 
 
 def _positive_int(text: str) -> int:

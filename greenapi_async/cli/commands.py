@@ -1,22 +1,31 @@
 """The commands: watch, fetch, check and simulator."""
 
 import argparse
+import functools
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from greenapi_async._decoding.statuses import dumps
+from greenapi_async.cli.filters import is_wanted
+from greenapi_async.cli.notices import Announcer
 from greenapi_async.cli.saver import StatusSaver
-from greenapi_async.cli.terminal import echo, echo_err, json_line, sanitized, text_line
+from greenapi_async.cli.terminal import echo, echo_err, is_rich_terminal, json_line, sanitized, text_line
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.events import Event, Polled
 from greenapi_async.models import Status
 from greenapi_async.simulator import Simulator, chaos, demo
+from greenapi_async.stores import SQLiteStore
+
+if TYPE_CHECKING:
+    from greenapi_async._polling.origin import Start
+    from greenapi_async.cli.cards import Screen
+    from greenapi_async.cli.execute import Command
 
 _INTERVAL = 60.0
 _DEMO_INTERVAL = 1.0
@@ -50,15 +59,25 @@ async def watch(options: argparse.Namespace) -> None:
 
 async def fetch(options: argparse.Namespace) -> None:
     """Send one request, and print the statuses."""
-    async with _client_or_demo() as client:
-        statuses = await client.fetch(options.minutes)
+    async with _client_or_demo(options) as client:
+        received = await client.fetch(options.minutes)
+        statuses = list(filter(_filter(options), received))[-(options.max or 0) :]
+        if not statuses:
+            none = (
+                f", and --sender and --type let none of {len(received)} through"
+                if received
+                else ", nothing yet"
+            )
+            _notify(options, f"connected{none}")
 
-    if options.json:
-        echo("[" + ",\n ".join(map(json_line, statuses)) + "]")
-        return
+        saver = await _prepare_saver(client, options)
+        if options.json:
+            lines = [json_line(status, await saver.save(status) if saver else None) for status in statuses]
+            echo("[" + ",\n ".join(lines) + "]")
+            return
 
-    for status in statuses:
-        echo(_line(status, jsonl=options.jsonl))
+        for status in statuses:
+            _print(status, await saver.save(status) if saver else None, jsonl=options.jsonl)
 
 
 async def check(_: argparse.Namespace) -> int:
@@ -91,7 +110,7 @@ def _has_credentials() -> bool:
 
 async def _watch_demo(options: argparse.Namespace) -> None:
     interval = min(options.interval or _DEMO_INTERVAL, _MAX_DEMO_INTERVAL)
-    echo_err(_NO_CREDENTIALS)
+    _notify(options, _NO_CREDENTIALS)
 
     async with Simulator() as api, _client_of(api) as client:
         with anyio.move_on_after(_MAX_DEMO_SECONDS) as scope:
@@ -110,13 +129,13 @@ async def _watch_demo(options: argparse.Namespace) -> None:
 
 
 @asynccontextmanager
-async def _client_or_demo() -> AsyncGenerator[AsyncStatusesClient]:
+async def _client_or_demo(options: argparse.Namespace) -> AsyncGenerator[AsyncStatusesClient]:
     if _has_credentials():
         async with AsyncStatusesClient.from_env() as client:
             yield client
         return
 
-    echo_err(_NO_CREDENTIALS)
+    _notify(options, _NO_CREDENTIALS)
     async with Simulator() as api, _client_of(api) as client:
         await demo(api, every=0.0)
         yield client
@@ -152,25 +171,42 @@ async def _print_new(
     interval: float,
     on_event: Callable[[Event], None] | None = None,
 ) -> None:
-    start = timedelta(minutes=min(options.minutes, _MAX_MINUTES)) if options.minutes else None
-    saver = await _prepare_saver(client, options)
+    announcer = Announcer(lambda line: _notify(options, line), verbose=options.verbose)
+    is_wanted = _filter(options)
     count = 0
 
-    def notice(event: Event) -> None:
-        if saver is not None:
-            saver.notice(event)
-        if on_event is not None:
-            on_event(event)
+    async with AsyncExitStack() as stack:
+        screen = await _screen(stack, options, interval)
+        saver = await _prepare_saver(client, options, screen)
+        if saver:
+            await stack.enter_async_context(saver.retrying())
 
-    async with (
-        saver.retrying() if saver else nullcontext(),
-        client.poll(interval, store=_store_path(options), start=start, on_event=notice) as statuses,
-    ):
+        command = _command(options)
+        store = await _store(stack, options)
+        hooks = [
+            announcer,
+            *([screen.on_event] if screen else []),
+            *([saver.notice] if saver else []),
+            *([on_event] if on_event else []),
+        ]
+        statuses = await stack.enter_async_context(
+            client.poll(interval, store=store, start=_start(options), on_event=_all_of(hooks))
+        )
+        if screen:
+            screen.health = lambda: statuses.health
+
         async for status in statuses:
-            path = await saver.save(status) if saver else None
-            echo(_line(status, jsonl=options.jsonl))
-            if path and not options.jsonl:
-                echo(f"    {sanitized(str(path))}")
+            if not is_wanted(status):
+                continue
+
+            file = await saver.save(status) if saver else None
+            if screen:
+                screen.show(status, file)
+            else:
+                _print(status, file, jsonl=options.jsonl)
+
+            if command:
+                await command.run(status, file)
 
             count += 1
             if count == options.max:
@@ -178,20 +214,94 @@ async def _print_new(
                 return
 
 
-async def _prepare_saver(client: AsyncStatusesClient, options: argparse.Namespace) -> StatusSaver | None:
+def _print(status: Status, file: Path | None, *, jsonl: bool) -> None:
+    echo(json_line(status, file) if jsonl else text_line(status))
+    if file and not jsonl:
+        echo(f"    {sanitized(str(file))}")
+
+
+def _notify(options: argparse.Namespace, line: str) -> None:
+    if not options.quiet:
+        echo_err(line)
+
+
+def _filter(options: argparse.Namespace) -> Callable[[Status], bool]:
+    return functools.partial(is_wanted, senders=options.sender, kinds=options.type)
+
+
+def _all_of(hooks: Sequence[Callable[[Event], None]]) -> Callable[[Event], None]:
+    def call(event: Event) -> None:
+        for hook in hooks:
+            hook(event)
+
+    return call
+
+
+async def _screen(stack: AsyncExitStack, options: argparse.Namespace, interval: float) -> "Screen | None":
+    """Return a screen for cards, begun, where a terminal and the extra `[cli]` are there; None means plain lines."""
+    if options.plain or options.jsonl or options.exec or not is_rich_terminal():
+        return None
+
+    try:
+        from greenapi_async.cli.cards import Screen
+    except ImportError:
+        return None
+
+    screen = stack.enter_context(Screen(interval=interval))
+    await stack.enter_async_context(_running(screen.refresh))
+    return screen
+
+
+def _command(options: argparse.Namespace) -> "Command | None":
+    if not options.exec:
+        return None
+
+    from greenapi_async.cli.execute import Command
+
+    return Command(words=options.exec, to_stderr=options.jsonl, notify=echo_err)
+
+
+def _start(options: argparse.Namespace) -> "Start":
+    if options.minutes:
+        return timedelta(minutes=min(options.minutes, _MAX_MINUTES))
+
+    start: Start = options.since
+    return start
+
+
+async def _prepare_saver(
+    client: AsyncStatusesClient, options: argparse.Namespace, screen: "Screen | None" = None
+) -> StatusSaver | None:
     if options.save is None:
         return None
 
     saver = StatusSaver(client=client, directory=Path(options.save), notify=echo_err)
+    if screen:
+        saver.progress_of = screen.progress_of
+
     await saver.prepare()
     return saver
 
 
-def _store_path(options: argparse.Namespace) -> Path | None:
-    if options.state is None and options.save is not None:
-        return Path(options.save, STATE_FILE)
+async def _store(stack: AsyncExitStack, options: argparse.Namespace) -> SQLiteStore | None:
+    """Return the store, its directory made; say so if it has a checkpoint, from which a watch goes on."""
+    path = Path(options.save, STATE_FILE) if options.state is None and options.save else options.state
+    if path is None:
+        return None
 
-    return options.state and Path(options.state)
+    await _make_directory(Path(path).parent)
+    store = await stack.enter_async_context(aclosing(SQLiteStore(path)))
+    if options.since is not None and await store.load(os.environ.get("GREEN_API_ID_INSTANCE", "").strip()):
+        _notify(options, f"--since is not used: {sanitized(str(path))} says where to go on")
+
+    return store
+
+
+async def _make_directory(directory: Path) -> None:
+    try:
+        await anyio.Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the directory {sanitized(str(directory))}: {error.strerror}") from None
 
 
 async def _listen(stack: AsyncExitStack, port: int) -> Simulator:
@@ -210,7 +320,3 @@ def _print_address(api: Simulator, *, as_json: bool) -> None:
     echo("# Runs until Ctrl-C. Paste these lines into another terminal to point a client here:")
     for name, value in api.env.items():
         echo(f"export {name}={value}")
-
-
-def _line(status: Status, *, jsonl: bool) -> str:
-    return json_line(status) if jsonl else text_line(status)

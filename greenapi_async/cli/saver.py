@@ -1,7 +1,7 @@
 """Saves the statuses that `watch` prints, reports failed downloads, and retries those that may still succeed."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from greenapi_async.models import MediaStatus, Status, UnknownStatus
 
 _KEPT = timedelta(days=1)
 _WithFile: TypeAlias = MediaStatus | UnknownStatus
+Progress: TypeAlias = Callable[[int, int | None], None]
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -33,11 +34,13 @@ class StatusSaver:
         client: downloads the files.
         directory: where to save.
         notify: called with each line about a download that failed, or that succeeded later.
+        progress_of: returns a context in which the progress of a status' download is shown, or not.
     """
 
     client: AsyncStatusesClient
     directory: Path
     notify: Callable[[str], None]
+    progress_of: Callable[[Status], AbstractContextManager[Progress | None]] = lambda _: nullcontext()
     _kept: dict[str, _WithFile] = attrs.field(factory=dict, init=False)
     _wake_up: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
@@ -84,12 +87,12 @@ class StatusSaver:
         Raises:
             DirectoryError: the directory cannot be written to.
         """
-        raised: Exception | None = None
+        raised: Exception | KeyboardInterrupt | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._retry_after_polls, tasks.cancel_scope)
             try:
                 yield
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of the group.
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below, outside of the group.
                 raised = error
                 tasks.cancel_scope.cancel()
 
@@ -134,7 +137,8 @@ class StatusSaver:
     async def _file(self, status: _WithFile) -> Path | MediaError | TransportError:
         """Return the path of the file, or why it could not be downloaded."""
         try:
-            return await self.client.save_media(status, self.directory)
+            with self.progress_of(status) as progress:
+                return await self.client.save_media(status, self.directory, progress=progress)
         except DirectoryError:
             raise
         except (MediaError, TransportError) as error:

@@ -98,7 +98,7 @@ def test_restart_goes_on_where_it_stopped(api, watch, tmp_path):
     code, out, _ = watch(1)
 
     assert code == 0
-    assert [line.split()[3] for line in out.splitlines()[::2]] == ["video"]
+    assert [line.split()[4] for line in out.splitlines()[::2]] == ["video"]
     assert (tmp_path / "stories" / STATE).exists()
 
 
@@ -124,14 +124,17 @@ def test_state_alone_remembers(api, capsys, tmp_path):
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["first", "second"]
 
 
-def test_json_lines_stay_the_api_s_own(api, watch):
-    """What reads them is not to be surprised by keys of ours."""
+def test_json_lines_stay_the_api_s_own(api, watch, tmp_path):
+    """What reads them is not to be surprised by keys of ours, but for the one that it asked for."""
     item = api.post("image")
 
     code, out, _ = watch(1, "--jsonl")
 
+    [file] = (tmp_path / "stories").glob("*.jpg")
     assert code == 0
-    assert json.loads(out) == {name: value for name, value in item.items() if value != ""}
+    assert json.loads(out) == {name: value for name, value in item.items() if value != ""} | {
+        "_file": str(file)
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
+from running import environment, started
 
-import greenapi_async
 from greenapi_async import cli, from_dict
 from greenapi_async.simulator import Answer, Simulator
 
-COMMAND = [sys.executable, "-W", "error", "-m", "greenapi_async"]
 FULL = Path("/dev/full")
 LONG = "long " * 4000
 NOON = 1_763_812_800  # 2025-11-22 12:00 UTC
@@ -38,33 +37,6 @@ def api():
         portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
     ):
         yield api
-
-
-def environment(api=None, **variables):
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GREEN_API_") and not name.lower().endswith("_proxy") and name != "NO_COLOR"
-    }
-    told = {"PYTHONPATH": str(Path(greenapi_async.__file__).parents[1]), "TERM": "xterm"}
-    if api is not None:
-        told |= {
-            "GREEN_API_ID_INSTANCE": api.id_instance,
-            "GREEN_API_TOKEN_INSTANCE": api.token,
-            "GREEN_API_URL": api.url,
-        }
-    return kept | told | variables
-
-
-@contextmanager
-def started(*argv, api=None, variables=(), **streams):
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    process = subprocess.Popen([*COMMAND, *argv], env=environment(api, **dict(variables)), **streams)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @contextmanager

@@ -1,0 +1,106 @@
+"""What stderr says beside the statuses: what is wrong and what to do, and that it works again."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import attrs
+
+from greenapi_async.cli.terminal import echo_err, sanitized
+from greenapi_async.client import _DEFAULT_API_URL
+from greenapi_async.errors import (
+    BadRequestError,
+    DecodeError,
+    GreenApiError,
+    InstanceNotReadyError,
+    QuotaExceededError,
+    ServerError,
+    TransportError,
+)
+from greenapi_async.events import Event, Polled, PollFailed, Recovered
+
+_ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
+    (TransportError, "check the network and GREEN_API_URL"),
+    (InstanceNotReadyError, "wait a minute, or link the WhatsApp account in the console"),
+    (QuotaExceededError, "wait for the next month or change the plan"),
+    (BadRequestError, "check --minutes and GREEN_API_ID_INSTANCE"),
+    (ServerError, "try again in a few minutes"),
+    (DecodeError, "check GREEN_API_URL"),
+)
+
+
+@contextmanager
+def log_on_stderr(*, verbose: bool) -> Iterator[None]:
+    """Print the library's warnings, and if verbose httpx's line for each request."""
+    handler, requests = _StderrHandler(logging.WARNING), logging.getLogger("httpx")
+    loggers = [logging.getLogger("greenapi_async")]
+    level = requests.level
+    if verbose:
+        handler.setLevel(logging.INFO)
+        requests.setLevel(logging.INFO)
+        loggers.append(requests)
+
+    for logger in loggers:
+        logger.addHandler(handler)
+
+    try:
+        yield
+    finally:
+        requests.setLevel(level)
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+def with_advice(problem: str, error: BaseException | None) -> str:
+    """Return what went wrong, with the host that did not respond and what to do, on one line."""
+    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+    host = _host() if isinstance(error, TransportError) else ""
+    silent = host and f"no response from {host}"
+    return "; ".join(filter(None, (sanitized(problem), ": ".join(filter(None, (silent, advice))))))
+
+
+@attrs.define
+class Announcer:
+    """Tells of a poller's events what is to be seen in no status.
+
+    Attributes:
+        say: called with each line.
+        verbose: whether every failure is told; the first is, anyway.
+    """
+
+    say: Callable[[str], None]
+    verbose: bool
+    _is_connected: bool = False
+
+    def __call__(self, event: Event) -> None:
+        """Tell of an event."""
+        if isinstance(event, Polled) and not self._is_connected:
+            self._is_connected = True
+            if not event.new:
+                self.say("connected, nothing yet")
+        elif isinstance(event, Recovered):
+            self.say(f"works again after {event.after:.0f} s")
+        elif isinstance(event, PollFailed) and self.verbose and event.retry_in is not None:
+            self.say(
+                f"failure {event.consecutive}: {sanitized(str(event.error))}; next in {event.retry_in:.0f} s"
+            )
+
+
+class _StderrHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        errors = (arg for arg in record.args or () if isinstance(arg, GreenApiError))
+        # What is tried again needs no advice to try again.
+        error = next((error for error in errors if not isinstance(error, ServerError)), None)
+        echo_err(f"{record.levelname.lower()}: {with_advice(record.getMessage(), error)}")
+
+
+def _host() -> str:
+    url = os.environ.get("GREEN_API_URL", "").strip() or _DEFAULT_API_URL
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+
+    return sanitized(host or "")
