@@ -1,5 +1,6 @@
 """The checks: `nox -s tests`, and everything else that `.ci/run` calls."""
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 
 def install(session: nox.Session, group: str, *requirements: str) -> None:
-    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, group), *requirements)
+    session.install("-e", ".[cli]", *nox.project.dependency_groups(PYPROJECT, group), *requirements)
 
 
 @nox.session
@@ -40,8 +41,9 @@ def tests_all(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the suite on the oldest direct dependencies that pyproject.toml admits."""
-    oldest = [re.sub(r">=([\d.]+).*", r"==\1", each) for each in PYPROJECT["project"]["dependencies"]]
-    install(session, "tests", *oldest)
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    direct = [*PYPROJECT["project"]["dependencies"], *itertools.chain(*extras)]
+    install(session, "tests", *(re.sub(r">=([\d.]+).*", r"==\1", each) for each in direct))
     session.run("pytest", *(session.posargs or IN_PARALLEL))
 
 

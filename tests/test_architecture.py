@@ -36,7 +36,7 @@ NEVER = {("_polling", "_http")}  # What to request next does not depend on how i
 # Inside a wing, top to bottom.
 INSIDE = {
     "cli": [
-        *("arguments", "commands", "check", "check_texts", "execute", "saver", "notices"),
+        *("arguments", "commands", "check", "check_texts", "cards", "picture", "execute", "saver", "notices"),
         *("filters", "terminal", "moments", "streams"),
     ],
     "_polling": [
@@ -78,6 +78,8 @@ HOMES = {
     "h11": {"simulator"},
     "hypothesis": {"stores"},
     "argparse": {"cli"},
+    "rich": {"cli/cards"},
+    "PIL": {"cli/picture"},
     "sqlite3": {"stores"},
     "threading": {"stores"},
     "ssl": {"_http"},

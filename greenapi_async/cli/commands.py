@@ -82,7 +82,7 @@ async def fetch(options: argparse.Namespace) -> None:
 
 async def check(_: argparse.Namespace) -> int:
     """Find out what is wrong, and return the exit code."""
-    from greenapi_async.cli.check import check  # noqa: PLC0415 - the other commands need nothing of it.
+    from greenapi_async.cli.check import check
 
     return await check()
 
@@ -183,7 +183,7 @@ async def _print_new(
 
         command = _command(options)
         store = await _store(stack, options)
-        hooks = [
+        hooks: list[Callable[[Event], None]] = [
             announcer,
             *([screen.on_event] if screen else []),
             *([saver.notice] if saver else []),

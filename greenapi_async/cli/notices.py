@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from greenapi_async.cli.terminal import echo_err, sanitized
-from greenapi_async.client import _DEFAULT_API_URL
+from greenapi_async.client import DEFAULT_API_URL
 from greenapi_async.errors import (
     BadRequestError,
     DecodeError,
@@ -97,7 +97,7 @@ class _StderrHandler(logging.Handler):
 
 
 def _host() -> str:
-    url = os.environ.get("GREEN_API_URL", "").strip() or _DEFAULT_API_URL
+    url = os.environ.get("GREEN_API_URL", "").strip() or DEFAULT_API_URL
     try:
         host = urlsplit(url).hostname
     except ValueError:

@@ -40,7 +40,7 @@ class StatusSaver:
     client: AsyncStatusesClient
     directory: Path
     notify: Callable[[str], None]
-    progress_of: Callable[[Status], AbstractContextManager[Progress | None]] = lambda _: nullcontext()
+    progress_of: Callable[[_WithFile], AbstractContextManager[Progress | None]] = lambda _: nullcontext()
     _kept: dict[str, _WithFile] = attrs.field(factory=dict, init=False)
     _wake_up: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
