@@ -78,7 +78,7 @@ A test in any language posts statuses and scripts faults over HTTP:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options, with the command to run as `run`; an invalid one raises `SystemExit(2)`."""
-    parser = _parser()
+    parser = new_parser()
     options, unknown = parser.parse_known_args(argv)
 
     if unknown:
@@ -94,7 +94,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def new_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, from which shtab makes completions."""
     parser = argparse.ArgumentParser(
         prog="greenapi-async",
         description="Show the WhatsApp statuses that an account's contacts post, through GREEN-API.",

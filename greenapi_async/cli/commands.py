@@ -71,6 +71,9 @@ async def fetch(options: argparse.Namespace) -> None:
             _notify(options, f"connected{none}")
 
         saver = await _prepare_saver(client, options)
+        if saver:
+            saver.next_try = "by the next run"
+
         if options.json:
             lines = [json_line(status, await saver.save(status) if saver else None) for status in statuses]
             echo("[" + ",\n ".join(lines) + "]")

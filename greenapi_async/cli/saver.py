@@ -34,12 +34,14 @@ class StatusSaver:
         client: downloads the files.
         directory: where to save.
         notify: called with each line about a download that failed, or that succeeded later.
+        next_try: when a download that failed is retried.
         progress_of: returns a context in which the progress of a status' download is shown, or not.
     """
 
     client: AsyncStatusesClient
     directory: Path
     notify: Callable[[str], None]
+    next_try: str = "after each poll, and at the next start"
     progress_of: Callable[[_WithFile], AbstractContextManager[Progress | None]] = lambda _: nullcontext()
     _kept: dict[str, _WithFile] = attrs.field(factory=dict, init=False)
     _wake_up: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -74,7 +76,7 @@ class StatusSaver:
 
         if result.retryable:
             self._kept[status.key] = status
-            self.notify(sanitized(f"not saved yet: {result}; retried after each poll, and at the next start"))
+            self.notify(sanitized(f"not saved yet: {result}; retried {self.next_try}"))
         else:
             self.notify(sanitized(f"not saved: {result}; its JSON is in {sidecar}"))
 

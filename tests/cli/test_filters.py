@@ -4,6 +4,7 @@ import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from threading import Timer
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -12,7 +13,7 @@ from greenapi_async import cli, from_dict
 from greenapi_async.cli import moments
 from greenapi_async.cli.arguments import parse
 from greenapi_async.cli.filters import KINDS, is_wanted
-from greenapi_async.simulator import Simulator
+from greenapi_async.simulator import Refuse, Simulator
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 
@@ -278,19 +279,17 @@ def test_wrong_arguments_are_told_with_that_command_s_usage(capsys, argv, proble
 # What is said
 
 
-@pytest.mark.parametrize("command", [["fetch"], ["watch", "--interval", "0.1", "--max", "1"]], ids=" ".join)
-def test_an_empty_instance_is_told_and_quiet_is_quiet(api, capsys, command):
+@pytest.mark.parametrize(
+    ("loudness", "told"), [([], "greenapi-async: connected, nothing yet\n"), (["-q"], "")]
+)
+def test_an_empty_instance_is_told(api, capsys, loudness, told):
     """Nothing to be seen is not the same as nothing that works."""
-    for loudness, expected in ([], "greenapi-async: connected, nothing yet\n"), (["-q"], ""):
-        if "watch" in command:
-            from threading import Timer
+    assert cli.main(["fetch", *loudness]) == 0
+    assert capsys.readouterr().err == told
 
-            Timer(1.0, api.post).start()
-
-        assert cli.main([*command, *loudness]) == 0
-        assert capsys.readouterr().err == expected
-        if "watch" in command:
-            break
+    Timer(1.0, api.post).start()
+    assert cli.main(["watch", "--interval", "0.1", "--max", "1", *loudness]) == 0
+    assert capsys.readouterr().err == told
 
 
 def test_quiet_without_credentials(capsys):
@@ -332,6 +331,18 @@ def test_the_host_that_does_not_respond_is_named(capsys, monkeypatch):
 
 
 # Saving
+
+
+def test_fetch_says_who_retries_what_it_could_not_save(api, capsys, tmp_path):
+    """It polls no more, so it cannot be itself."""
+    api.post("image")
+    api.media_faults.extend([Refuse(503)] * 9)
+
+    assert cli.main(["fetch", "--save", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.endswith("; retried by the next run\n")
+    api.media_faults.clear()
+    assert cli.main(["fetch", "--save", str(tmp_path)]) == 0
+    assert len(list(tmp_path.glob("*.jpg"))) == 1
 
 
 @pytest.mark.parametrize("shape", ["--jsonl", "--json", None])

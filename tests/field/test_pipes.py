@@ -63,12 +63,14 @@ def hangs_in_a_write(process):
 # A reader that stops reading
 
 
+@pytest.mark.parametrize("options", [[], ["--save", "stories"]], ids=["shown", "saved"])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_a_command_whose_reader_stopped(api, number):
+def test_a_signal_ends_a_command_whose_reader_stopped(api, tmp_path, number, options):
     """A pager that nobody scrolls: the write hangs in the kernel, and one signal has to be enough."""
     api.post(text=LONG)
+    command = ["watch", "--jsonl", *options]
 
-    with pipe() as (_, writer), started("watch", "--jsonl", api=api, stdout=writer) as process:
+    with pipe() as (_, writer), started(*command, api=api, stdout=writer, cwd=tmp_path) as process:
         hangs_in_a_write(process)
         process.send_signal(number)
 
