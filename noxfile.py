@@ -136,7 +136,7 @@ def build(session: nox.Session) -> None:
     (unpacked / "greenapi_async_pytest.py").unlink()
     session.chdir(unpacked)
     for path in built:
-        session.install(str(path))
+        session.install(f"{path}[cli]")
         session.install("--force-reinstall", "--no-deps", str(path))  # The one before has the same version.
         session.run("greenapi-async", "fetch", silent=True)
         session.run(

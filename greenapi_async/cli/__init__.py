@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             return 0
         except (GreenApiError, OSError) as error:
+            if isinstance(error, OSError) and streams[0].is_stopped:  # The terminal went away, and said so.
+                return 130
+
             problem = error.strerror if isinstance(error, OSError) else None
             echo_err(f"error: {with_advice(problem or str(error), error)}")
             return 2 if isinstance(error, ConfigurationError) else 1

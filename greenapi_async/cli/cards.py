@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -88,7 +88,7 @@ class Screen:
         elif isinstance(event, PollFailed) and event.retry_in is not None:
             self._next_at = anyio.current_time() + event.retry_in
 
-        self._live.refresh()
+        self._redraw()
 
     @contextmanager
     def progress_of(self, status: MediaStatus | UnknownStatus) -> Iterator[Callable[[int, int | None], None]]:
@@ -102,7 +102,7 @@ class Screen:
             download.received, download.total = received, total
             if anyio.current_time() - drawn_at > _REDRAW:
                 drawn_at = anyio.current_time()
-                self._live.refresh()
+                self._redraw()
 
         try:
             yield progress
@@ -114,6 +114,10 @@ class Screen:
         while True:
             self._live.refresh()
             await anyio.sleep(1.0)
+
+    def _redraw(self) -> None:
+        with suppress(OSError):  # That a terminal is gone ends the watch, but neither a download nor a poll.
+            self._live.refresh()
 
     def _picture_rows(self, width: int, height: int) -> int:
         is_colourful = (

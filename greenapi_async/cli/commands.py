@@ -151,20 +151,27 @@ def _client_of(api: Simulator) -> AsyncStatusesClient:
 
 @asynccontextmanager
 async def _running(task: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
-    """Run a task while the body runs; an error in the body is raised as it is, not in a group."""
-    raised: Exception | KeyboardInterrupt | None = None
+    """Run a task while the body runs; an error in either ends both, and is raised as it is, not in a group."""
+    raised: list[Exception | KeyboardInterrupt] = []
+
+    async def run() -> None:
+        try:
+            await task()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below.
+            raised.append(error)
+            tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(task)
+        tasks.start_soon(run)
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below.
-            raised = error
+            raised.append(error)
 
         tasks.cancel_scope.cancel()
 
-    if raised is not None:
-        raise raised
+    if raised:
+        raise raised[0]
 
 
 async def _print_new(

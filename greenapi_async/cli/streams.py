@@ -27,12 +27,15 @@ class Stream(io.TextIOBase):
     """A text stream that hands each line over in one piece, also to a file that does not block.
 
     What cannot be written stays, so that the next flush raises again.
+
+    Attributes:
+        is_stopped: whether a signal has come.
     """
 
     _stream: TextIO
     _pending: bytes = b""
     _is_writing: bool = False
-    _is_stopped: bool = False
+    is_stopped: bool = attrs.field(default=False, init=False)
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # typeshed has an attribute.
@@ -69,7 +72,7 @@ class Stream(io.TextIOBase):
 
     def stop(self) -> None:
         """Wait for no reader any more: to be called by a signal's handler."""
-        self._is_stopped = True
+        self.is_stopped = True
         if self._is_writing:
             self._pending = b""
             raise KeyboardInterrupt
@@ -95,7 +98,7 @@ class Stream(io.TextIOBase):
             self._stream.flush()
             return len(self._pending)
 
-        if self._is_stopped and not self._has_room(0.0):
+        if self.is_stopped and not self._has_room(0.0):
             self._pending = b""
             raise KeyboardInterrupt
 

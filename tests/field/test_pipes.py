@@ -394,3 +394,17 @@ def test_a_hangup_of_the_terminal_ends_a_watch(api):
 
         assert process.wait(timeout=10) == 130
         assert process.stderr.read() == b""
+
+
+def test_a_terminal_that_is_gone_without_a_word_ends_a_watch_in_one_line(api):
+    """Whatever is drawn just then, by whichever task."""
+    api.post()
+    controller, terminal = os.openpty()
+
+    with started("watch", api=api, stdin=terminal, stdout=terminal, start_new_session=True) as process:
+        os.close(terminal)
+        os.read(controller, 1)
+        os.close(controller)
+
+        assert process.wait(timeout=20) == 1
+        assert process.stderr.read() == b"greenapi-async: error: Input/output error\n"
