@@ -6,41 +6,27 @@ import pty
 import select
 import struct
 import subprocess
-import sys
 import termios
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
-import greenapi_async
+import command
 
-COMMAND = [sys.executable, "-W", "error", "-m", "greenapi_async"]
+_OF_TERMINALS = {"FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "GREENAPI_FILE"}
 
 
 def environment(api=None, **variables):
-    """Return variables that say nothing of GREEN-API, proxies or colours, but for the simulator's."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GREEN_API_")
-        and not name.lower().endswith("_proxy")
-        and name not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "GREENAPI_FILE"}
-    }
-    told = {"PYTHONPATH": str(Path(greenapi_async.__file__).parents[1]), "TERM": "xterm"}
-    if api is not None:
-        told |= {
-            "GREEN_API_ID_INSTANCE": api.id_instance,
-            "GREEN_API_TOKEN_INSTANCE": api.token,
-            "GREEN_API_URL": api.url,
-        }
-    return kept | told | variables
+    """Return variables that say nothing of GREEN-API, proxies or a terminal, but for the simulator's."""
+    told = {} if api is None else api.env
+    bare = {name: value for name, value in command.environment().items() if name not in _OF_TERMINALS}
+    return bare | told | variables
 
 
 @contextmanager
 def started(*argv, api=None, variables=(), **options):
     """Start the command; it is killed at the end if it still runs."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    process = subprocess.Popen([*COMMAND, *argv], env=environment(api, **dict(variables)), **options)
+    process = subprocess.Popen([*command.COMMAND, *argv], env=environment(api, **dict(variables)), **options)
     try:
         yield process
     finally:
