@@ -105,6 +105,13 @@ def docs(session: nox.Session) -> None:
         session.run("zensical", "build", "--strict", "--config-file", configuration)
 
 
+@nox.session(python="3.11")
+def picture(session: nox.Session) -> None:
+    """Draw README's picture; `-- --check` tells whether it is as it was drawn."""
+    install(session, "picture")
+    session.run("python", "docs/picture.py", *session.posargs)
+
+
 @nox.session
 def audit(session: nox.Session) -> None:
     """Ask whether anything that is installed with the package has a known vulnerability; needs the network."""
