@@ -571,6 +571,7 @@ def test_a_refusal_is_one_line_that_says_what_to_do(api, capsys, command, fault,
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith(f"greenapi-async: error: HTTP {fault.code}: ")
     assert advice in err.splitlines()[-1]
+    assert ".;" not in err  # The API's own words are whole sentences.
     assert TOKEN not in err
 
 
