@@ -58,7 +58,8 @@ def with_advice(problem: str, error: BaseException | None) -> str:
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
     host = _host() if isinstance(error, TransportError) else ""
     silent = host and f"no response from {host}"
-    return "; ".join(filter(None, (sanitized(problem), ": ".join(filter(None, (silent, advice))))))
+    what_to_do = ": ".join(filter(None, (silent, advice)))
+    return f"{sanitized(problem).rstrip('.')}; {what_to_do}" if what_to_do else sanitized(problem)
 
 
 @attrs.define
