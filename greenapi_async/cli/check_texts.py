@@ -26,7 +26,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "set": ("instance {id} at {url}", "инстанс {id}, адрес {url}"),
     "not set": (
         "not set: {names}. Export them as your console shows them, for example:",
-        "не заданы: {names}. Задайте их, как показывает ваша консоль, например:",
+        "не заданы: {names}. Задайте их, как показывает личный кабинет, например:",
     ),
     "wrong setting": ("{problem}", "{problem}"),
     "proxied": (
@@ -41,7 +41,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "connected": ("{host} accepts connections on port {port}", "{host} принимает соединения на порту {port}"),
     "refused": (
         "nothing listens at {host}, port {port}: check GREEN_API_URL; on this machine, start the simulator",
-        "на {host}, порт {port}, никто не отвечает: проверьте GREEN_API_URL; на этой машине — запустите симулятор",
+        "на {host}, порт {port}, никто не отвечает: проверьте GREEN_API_URL; если это ваша машина, запустите симулятор",
     ),
     "unreachable": (
         "{host}, port {port}, cannot be reached ({problem}): check the network and the firewall",
@@ -69,7 +69,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "untrusted": (
         "the certificate of {host} is not trusted ({problem}): if a proxy here inspects TLS, name its in SSL_CERT_FILE",
-        "нет доверия к сертификату {host} ({problem}): если TLS здесь вскрывает прокси, укажите его в SSL_CERT_FILE",
+        "нет доверия к сертификату {host} ({problem}): если TLS здесь вскрывает прокси, укажите его сертификат в SSL_CERT_FILE",
     ),
     "no tls": (
         "{host}, port {port}, does not speak TLS ({problem}): check GREEN_API_URL",
@@ -77,21 +77,21 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "one request": (
         "one request follows; a poller that runs on this instance may get one 429 for it, and tries again",
-        "следует один запрос; работающий опрос этого инстанса может получить из-за него один ответ 429 и повторит",
+        "сейчас будет один запрос; из-за него другая программа, опрашивающая инстанс, может раз получить 429",
     ),
     "responded": ("responded in {seconds:.1f} s", "ответ за {seconds:.1f} с"),
     "401": (
         "HTTP 401, the API does not know this token: copy it from the console to GREEN_API_TOKEN_INSTANCE",
-        "HTTP 401, API не знает этот токен: скопируйте его из консоли в GREEN_API_TOKEN_INSTANCE",
+        "HTTP 401, API не знает этот токен: скопируйте его из личного кабинета в GREEN_API_TOKEN_INSTANCE",
     ),
     "403": ("HTTP 403, access denied. Possible causes:", "HTTP 403, доступ запрещён. Возможные причины:"),
     "403 elsewhere": (
         "- instance {id} does not live at {host}: its address begins with {prefix}; copy it to GREEN_API_URL",
-        "- инстанс {id} живёт не на {host}: его адрес начинается с {prefix}; скопируйте его в GREEN_API_URL",
+        "- инстанс {id} обслуживается не на {host}: его адрес начинается с {prefix}; скопируйте его в GREEN_API_URL",
     ),
     "403 here": (
         "- instance {id} does not live at {host}: compare GREEN_API_URL with the console",
-        "- инстанс {id} живёт не на {host}: сверьте GREEN_API_URL с консолью",
+        "- инстанс {id} обслуживается не на {host}: сверьте GREEN_API_URL с личным кабинетом",
     ),
     "403 beta": (
         "- the beta of statuses is not open for this instance: ask GREEN-API's support to open getIncomingStatuses",
@@ -99,7 +99,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "403 suspended": (
         "- the account is suspended: see the console",
-        "- аккаунт заблокирован: посмотрите в консоли",
+        "- аккаунт заблокирован: посмотрите в личном кабинете",
     ),
     "404": (
         "HTTP 404, there is no such method at {url}: check GREEN_API_URL, its path, too",
@@ -119,7 +119,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "not authorized": (
         "no WhatsApp account is linked: scan the QR code in the console",
-        "аккаунт WhatsApp не привязан: отсканируйте QR-код в консоли",
+        "аккаунт WhatsApp не привязан: отсканируйте QR-код в личном кабинете",
     ),
     "quota": (
         "HTTP 466, the plan's quota is used up: wait for the next month, or change the plan",
@@ -129,7 +129,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "other": ("{problem}", "{problem}"),
     "in step": (
         "this machine's clock and the API's agree within {skew}",
-        "часы этой машины и API сходятся в пределах {skew}",
+        "часы этой машины расходятся с часами API не больше чем на {skew}",
     ),
     "fast": (
         "this machine's clock is {skew} ahead of the API's: set it, for example with `timedatectl set-ntp true`",
@@ -145,7 +145,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "none came": (
         "none in the last day: only those of the account's contacts come; let one of them post",
-        "за сутки ни одного: приходят только статусы контактов аккаунта; пусть кто-то из них опубликует",
+        "за сутки ни одного: приходят только статусы контактов аккаунта; попросите кого-нибудь из них опубликовать статус",
     ),
 }
 

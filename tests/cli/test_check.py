@@ -89,7 +89,7 @@ def test_all_is_well_in_russian(api, checked):
     assert code == 0
     assert f"настройки   инстанс {api.id_instance}, адрес {api.url}" in out
     assert "статусы     за сутки 1 (text 1), последний" in out
-    assert "может получить из-за него один ответ 429" in out
+    assert "из-за него другая программа, опрашивающая инстанс, может раз получить 429" in out
 
 
 def test_it_says_that_a_poller_may_notice(api, checked):
