@@ -261,8 +261,8 @@ def test_watch_without_credentials_ends_even_if_something_hangs(capsys, monkeypa
 
 @pytest.mark.usefixtures("quick_demo")
 def test_an_error_beside_the_demo_comes_out_on_one_line(capsys, monkeypatch):
-    def refusing():
-        api = Simulator()
+    def refusing(**settings):
+        api = Simulator(**settings)
         api.faults.append(Refuse(403))
         return api
 
