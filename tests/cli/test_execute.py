@@ -352,4 +352,9 @@ def test_the_command_costs_nothing_until_it_is_used():
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     loaded = set(run.stdout.split())
-    assert not loaded & {"PIL", "greenapi_async.cli.execute", "greenapi_async.cli.cards", "greenapi_async.cli.picture"}
+    assert not loaded & {
+        "PIL",
+        "greenapi_async.cli.execute",
+        "greenapi_async.cli.cards",
+        "greenapi_async.cli.picture",
+    }
