@@ -1,4 +1,4 @@
-"""aiohttp: forwards each status to a webhook, and tells at `/healthz` how polling fares.
+"""aiohttp: forwards each status to a webhook, and reports at `/healthz` how polling is going.
 
 `WEBHOOK=https://… python aiohttp_app.py`, with the variables that `AsyncStatusesClient.from_env` reads.
 """

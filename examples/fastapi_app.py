@@ -1,4 +1,4 @@
-"""FastAPI: keeps the latest statuses for `/statuses`, and tells at `/healthz` how polling fares.
+"""FastAPI: serves the latest statuses at `/statuses`, and reports at `/healthz` how polling is going.
 
 `uvicorn fastapi_app:app`, with the variables that `AsyncStatusesClient.from_env` reads.
 """

@@ -43,10 +43,10 @@ _HEADERS = {
 
 
 class Board:
-    """What the wall shows, and a signal for those who watch it.
+    """What the wall shows, and a signal for its open pages.
 
-    An event's id is the boot's and a number: a browser that comes back says which it saw last. After a restart the
-    numbers begin anew, and the boot's id tells.
+    An event's id is the boot's id and a number: a browser that reconnects says which one it saw last. After a restart
+    the numbers start over, and the new boot id reveals that.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Board:
         self._signal()
 
     def tell(self, event: Event) -> None:
-        """Show how the poller fares; it is the poller's `on_event`."""
+        """Show how polling is going; this is the poller's `on_event`."""
         if isinstance(event, PollFailed):
             self.health = {"state": "failing", "error": str(event.error)}
         else:
@@ -85,7 +85,7 @@ class Board:
         self._signal()
 
     async def events(self, last_id: str) -> AsyncIterator[str]:
-        """Yield what a browser has not seen, and then what is new."""
+        """Yield what a browser has not seen yet, then whatever is new."""
         boot, _, number = last_id.partition("-")
         seen = int(number) if boot == self.boot and number.isdigit() else 0
         if not seen:
@@ -119,7 +119,7 @@ def _event(name: str, data: dict[str, Any], id_: str | None = None) -> str:
 
 
 def _card(status: Status) -> dict[str, Any]:
-    """Return what the page needs of a status; of an unknown one no more than that it is there."""
+    """Return what the page needs of a status; for an unknown one, only that it exists."""
     wire = {} if isinstance(status, UnknownStatus) else to_dict(status)
     return {
         "id": status.id_message,
@@ -155,14 +155,14 @@ def make_app(board: Board, *, interval: float) -> Starlette:
 
     return Starlette(
         routes=[Route("/events", events), *(Route(path, file) for path in ("/", "/wall.css", "/wall.js"))],
-        # Another site's name that leads to this machine gets nothing.
+        # Requests under another site's name, resolved to this machine, are refused.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
         lifespan=lifespan,
     )
 
 
 async def _follow(client: AsyncStatusesClient, board: Board, interval: float) -> None:
-    """Put every status on the board. Without a store, each start shows all that is still up."""
+    """Put every status on the board. Without a store, each start shows everything that is still up."""
     try:
         async for status in client.poll(interval, on_event=board.tell):
             board.add(status)
