@@ -25,7 +25,7 @@ _STOPS = tuple(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0: success, also if the reader of a pipe closed it. 1: an error. 2: an invalid environment variable.
+    0: success, even if the reader of a pipe closed it. 1: an error. 2: an invalid environment variable.
     130: stopped by Ctrl-C, SIGTERM or SIGHUP. An invalid argument raises `SystemExit(2)`.
     """
     with standard_streams() as streams:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             return 0
         except (GreenApiError, OSError) as error:
-            if isinstance(error, OSError) and streams[0].is_stopped:  # The terminal went away, and said so.
+            if isinstance(error, OSError) and streams[0].is_stopped:  # The terminal went away, with a SIGHUP.
                 return 130
 
             problem = error.strerror if isinstance(error, OSError) else None
@@ -50,12 +50,12 @@ def _run(argv: Sequence[str] | None, streams: list[Stream]) -> int:
         with log_on_stderr(verbose=options.verbose), _ctrl_c_is_heard() as is_ignored:
             return anyio.run(_run_command, options, streams, is_ignored) or 0
     finally:
-        sys.stdout.flush()  # argparse takes no notice of what could not be written.
+        sys.stdout.flush()  # argparse ignores what could not be written.
 
 
 @contextmanager
 def _ctrl_c_is_heard() -> Iterator[bool]:
-    """Let the event loop handle SIGINT, and yield whether it is ignored, as by a background job of a shell."""
+    """Let the event loop handle SIGINT, and yield whether it is ignored, as in a shell's background job."""
     is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if is_ignored:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,7 +70,7 @@ def _ctrl_c_is_heard() -> Iterator[bool]:
 async def _run_command(options: argparse.Namespace, streams: list[Stream], is_ignored: bool) -> int | None:  # noqa: FBT001 - anyio passes positions.
     """Run the chosen command, and return its exit code if it has one.
 
-    SIGTERM and SIGHUP stop it as Ctrl-C does, even where it hangs in a write.
+    SIGTERM and SIGHUP stop it as Ctrl-C does, even if it hangs in a write.
     """
     on_sigint = signal.getsignal(signal.SIGINT)
 

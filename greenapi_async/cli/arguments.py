@@ -58,8 +58,8 @@ examples:
   greenapi-async check                       exit code 0: all is well, 1: something is not, 2: a variable is wrong
   LANG=ru_RU.UTF-8 greenapi-async check      in Russian
 
-It looks at the variables, DNS, TLS, the token, the access and the clock, and says what to do. It sends one request, for
-which a poller that runs on the same instance may get one 429; that one tries again by itself.
+It checks the variables, DNS, TLS, token, access and clock, and says what to do. It sends one request, for
+which a poller running on the same instance may get one 429; the poller then retries by itself.
 """
 _SIMULATOR_EXAMPLES = """\
 examples:
@@ -69,7 +69,7 @@ examples:
   greenapi-async simulator --json --no-demo  for the tests of a bot in another language
 
 Paste the lines it prints into another terminal, and run your bot or `greenapi-async watch` there.
-A test in any language posts statuses and scripts faults over HTTP:
+A test in any language can post statuses and script faults over HTTP:
   curl $GREEN_API_URL/_simulator/statuses -d '{"kind": "image", "caption": "Dawn"}'
   curl $GREEN_API_URL/_simulator/faults -d '{"Refuse": [502]}'
   curl -X DELETE $GREEN_API_URL/_simulator/faults
@@ -137,7 +137,7 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
         "--interval",
         type=_read_by(seconds),
         metavar="TIME",
-        help="from one request to the next, such as 30 (seconds) or 5m; default 60",
+        help="time between requests, such as 30 (seconds) or 5m; default 60",
     )
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
@@ -150,13 +150,13 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
         "--since",
         type=_read_by(lambda text: since(text, datetime.now(UTC))),
         metavar="WHEN",
-        help="start now, 2h or 3d back, or at a date such as 2026-11-22 or '2026-11-22 18:00', local time; "
-        "30 days back at most, and a first run only",
+        help="where the first run starts: now, 2h or 3d ago, or a date such as 2026-11-22 or '2026-11-22 18:00', "
+        "local time; at most 30 days ago",
     )
     _add_filters(parser)
     parser.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
     parser.add_argument(
-        "--plain", action="store_true", help="print lines to a terminal too, no cards and no bar"
+        "--plain", action="store_true", help="print lines to a terminal too, without cards or a bar"
     )
     parser.add_argument("--max", type=_positive_int, metavar="N", help="stop after N statuses")
     parser.add_argument(
@@ -172,7 +172,7 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
         type=_program,
         metavar="CMD",
         help="run a command for each status, without a shell: its JSON on stdin, its file in GREENAPI_FILE; "
-        "one that fails three times ends the watch; implies --plain",
+        "watch ends if it fails three times; implies --plain",
     )
     _add_loudness(parser)
 
@@ -198,7 +198,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help="only of senders with this in a name, or with this id; may be given again for more",
+        help="only senders with this text in a name, or with this id; repeatable",
     )
     parser.add_argument(
         "--type",
@@ -206,14 +206,14 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         default=[],
         choices=KINDS,
         metavar="KIND",
-        help=f"only {', '.join(KINDS[:-1])} or {KINDS[-1]}; may be given again for more",
+        help=f"only {', '.join(KINDS[:-1])} or {KINDS[-1]}; repeatable",
     )
 
 
 def _add_loudness(parser: argparse.ArgumentParser) -> None:
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument(
-        "-q", "--quiet", action="store_true", help="print no notices, but warnings and errors"
+        "-q", "--quiet", action="store_true", help="print only warnings and errors, no notices"
     )
     loudness.add_argument(
         "-v", "--verbose", action="store_true", help="print a line for each request, to stderr"
@@ -222,10 +222,10 @@ def _add_loudness(parser: argparse.ArgumentParser) -> None:
 
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=simulate)
-    parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: any free one")
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: any free port")
     parser.add_argument("--json", action="store_true", help="print one line of JSON: id, token and url")
     posts = parser.add_mutually_exclusive_group()
-    posts.add_argument("--no-demo", action="store_true", help="post no statuses but those that you post")
+    posts.add_argument("--no-demo", action="store_true", help="post no statuses except your own")
     posts.add_argument(
         "--chaos",
         type=_positive_int,
@@ -235,7 +235,7 @@ def _add_simulator(parser: argparse.ArgumentParser) -> None:
 
 
 def _read_by(read: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    """Return what argparse calls, with the reader's own words for what is wrong."""
+    """Return a type for argparse that reports errors in the reader's own words."""
 
     def value(text: str) -> _Value:
         try:

@@ -1,4 +1,4 @@
-"""The screen of a watch: a card for each status, which stays, and one bar below them, which moves."""
+"""The screen of a watch: a card for each status, which stays, and below them a bar, which moves."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ from greenapi_async.models import ImageStatus, MediaStatus, Status, TextStatus, 
 
 _ICONS: Final = {"text": "¶", "image": "▣", "video": "▶", "audio": "♪", "deleted": "✗", "unknown": "?"}
 _STATES: Final = {"ok": ("live", 32), "starting": ("starting", 33), "degraded": ("failing", 31)}
-_LEAST_SIZE: Final = (40, 12)  # Of a window that has room for pictures.
+_LEAST_SIZE: Final = (40, 12)  # Of a window with room for pictures.
 _HIGH: Final = 40
 _LINES: Final = 12
 _INDENT: Final = "  "
@@ -35,7 +35,7 @@ _RGB_COLOUR: Final = re.compile(r"rgba?\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{
 
 
 class Screen:
-    """Shows statuses and how polling fares; a context manager that leaves the cards and takes the bar away."""
+    """Shows statuses and the state of polling; a context manager that leaves the cards and removes the bar."""
 
     def __init__(self, *, interval: float) -> None:
         self.health: Callable[[], Health] = Health
@@ -82,7 +82,7 @@ class Screen:
         self._console.print(Group(*lines, Text()), soft_wrap=True)
 
     def on_event(self, event: Event) -> None:
-        """Take note of when the next request is due."""
+        """Record when the next request is due."""
         if isinstance(event, Polled):
             self._next_at = anyio.current_time() + self._interval - event.seconds
         elif isinstance(event, PollFailed) and event.retry_in is not None:
@@ -110,13 +110,13 @@ class Screen:
             self._downloads.remove(download)
 
     async def refresh(self) -> None:
-        """Draw the bar each second, for ever."""
+        """Redraw the bar every second, for ever."""
         while True:
             self._live.refresh()
             await anyio.sleep(1.0)
 
     def _redraw(self) -> None:
-        with suppress(OSError):  # That a terminal is gone ends the watch, but neither a download nor a poll.
+        with suppress(OSError):  # A terminal that is gone ends the watch, but not a download or a poll.
             self._live.refresh()
 
     def _picture_rows(self, width: int, height: int) -> int:
@@ -146,12 +146,12 @@ class Screen:
 
 
 def bar_line(state: str, health: Health, *, shown: int, wait: float | None, interval: float) -> str:
-    """Return what the bar says; of failures, delays and gaps only what there is."""
+    """Return the bar's text; failures, delays and gaps only if there are any."""
     parts = [f"* {state}", _counted(shown, "status", "statuses")]
     if health.consecutive_failures:
         parts.append(_counted(health.consecutive_failures, "failure", "failures"))
 
-    # Before anything is recorded, all that a first request looked back to counts as not covered.
+    # Before anything is recorded, all of the first request's window counts as not covered.
     if health.delivered and health.lag is not None and health.lag > max(60.0, 2 * interval):
         parts.append(f"{health.lag:.0f} s behind")
 
@@ -165,7 +165,7 @@ def bar_line(state: str, health: Health, *, shown: int, wait: float | None, inte
 
 
 def card(status: Status, file: Path | None, *, width: int, picture_rows: int) -> list[Text]:
-    """Return the lines of a card: a head, and below it picture and text; no line is wider than the window."""
+    """Return the lines of a card: a head, with picture and text below; no line is wider than the window."""
     room = width - len(_INDENT) - 1
     rows = _pictured(status, picture_rows, room // 2)
     margin = len(rows[0]) + 1 if rows else 0
@@ -204,7 +204,7 @@ def _texts(status: Status, width: int, *, has_file: bool) -> list[Text]:
 
 
 def _lines(text: str, width: int) -> list[str]:
-    """Return a stranger's text in lines that do not wrap: what went on in column 0 could pose as a card."""
+    """Return a stranger's text in lines that do not wrap: text continued in column 0 could pose as a card."""
     parts = [wrapped(sanitized(part), width, lines=_LINES) or [""] for part in text.splitlines()]
     lines = [line for part in parts for line in part]
     return [*lines[: _LINES - 1], "…"] if len(lines) > _LINES else lines
@@ -222,7 +222,7 @@ def _on_colour(lines: list[str], status: TextStatus) -> list[Text]:
 
 
 def colour_of(text: str | None) -> Colour | None:
-    """Return a colour as the API spells it, or None where it is none."""
+    """Return a colour as the API spells it, or None if it is not one."""
     if short := _SHORT_COLOUR.fullmatch(text or ""):
         red, green, blue = bytes.fromhex(short[1])
         return red, green, blue
@@ -235,7 +235,7 @@ def colour_of(text: str | None) -> Colour | None:
 
 
 def ink(background: Colour) -> str:
-    """Return white where it can be read on a background, else black: a contrast of at least 3 to 1."""
+    """Return white if it is readable on a background, else black: a contrast of at least 3 to 1."""
     red, green, blue = (_linear(part / 255) for part in background)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return "rgb(255,255,255)" if 1.05 / (luminance + 0.05) >= 3 else "rgb(0,0,0)"
@@ -274,7 +274,7 @@ class _Download:
     total: int | None = None
 
     def line(self) -> str:
-        """Return a gauge and sizes; the stranger's name stands last, where it moves nothing."""
+        """Return a gauge and sizes; the stranger's name is last, where it cannot shift anything."""
         got = f"{self.received / _MIB:.1f}"
         if not self.total:
             return f"{got} MiB  {self.what}"

@@ -1,4 +1,4 @@
-"""The command `check`: follows the way to the API step by step, and says what is wrong and what to do."""
+"""The command `check`: tests the way to the API step by step, and says what is wrong and what to do."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ from greenapi_async.models import Status
 Mark: TypeAlias = Literal["ok", "note", "failed"]
 
 _PATIENCE = 10  # Seconds for one step.
-_SKEW = 60.0  # The header has whole seconds, and the response its way.
+_SKEW = 60.0  # The header has whole seconds, and the response takes time.
 _DAY = 1440
 _OWN_HOST = re.compile(r"(\d{4})\.api\.")
 _PREFIX = 4
@@ -51,7 +51,7 @@ _JSON_IF_THE_APIS = (
     DecodeError,
     AuthenticationError,
     NotFoundError,
-)  # Its 403 and 5xx are pages of a front end.
+)  # Its 403 and 5xx are a front end's pages.
 _CODES: dict[type[GreenApiError], str] = {
     AuthenticationError: "401",
     NotFoundError: "404",
@@ -93,7 +93,7 @@ class Target:
 
 @attrs.define
 class Heard:
-    """What the response's head told, whatever came of it; times are UNIX seconds."""
+    """What the response's headers said, whatever followed; times are UNIX seconds."""
 
     date: float | None = None
     is_page: bool = False
@@ -141,18 +141,18 @@ async def check() -> int:
 
 
 def missing_variables(environment: Mapping[str, str]) -> list[str]:
-    """Return the variables that must be set and are not."""
+    """Return the variables that must be set but are not."""
     missing = [] if environment.get("GREEN_API_ID_INSTANCE", "").strip() else ["GREEN_API_ID_INSTANCE"]
     has_token = any(environment.get(name, "").strip() for name in _TOKENS)
     return missing + ([] if has_token else ["GREEN_API_TOKEN_INSTANCE"])
 
 
 def target_of(environment: Mapping[str, str]) -> Target:
-    """Return where requests go; the client has accepted the variables already."""
+    """Return where requests go; the client has already accepted the variables."""
     text = environment.get("GREEN_API_URL", "").strip() or DEFAULT_API_URL
     url = parsed_url(text)
     if url is None:  # pragma: no cover - the client refuses it.
-        raise ConfigurationError("GREEN_API_URL is no address")
+        raise ConfigurationError("GREEN_API_URL is not an address")
 
     return Target(
         id_instance=environment["GREEN_API_ID_INSTANCE"].strip(),
@@ -164,7 +164,7 @@ def target_of(environment: Mapping[str, str]) -> Target:
 
 
 def lines(finding: Finding, lang: Language) -> Iterator[str]:
-    """Yield a finding as lines in columns; what others say in it cannot break them."""
+    """Yield a finding as lines in columns; text from others cannot break them."""
     head = f"{text(finding.mark, lang):8} {text(finding.topic, lang):11} "
     yield sanitized(head + text(finding.key, lang, **finding.values))
     for each in finding.below:
@@ -213,14 +213,14 @@ async def _connected(target: Target) -> Finding:
 async def _certified(target: Target) -> Finding:
     try:
         certificate = await probe.certificate(target.host, target.port)
-    except OSError as error:  # It accepted a moment ago.
+    except OSError as error:  # It accepted a connection a moment ago.
         return unconnected(error, {"host": target.host, "port": target.port})
 
     return certified(certificate, target, now=time.time())
 
 
 def unconnected(error: OSError, where: Mapping[str, object]) -> Finding:
-    """Return what a connection that was not made means."""
+    """Return what a failed connection means."""
     causes = _leaves(error)
     if any(isinstance(each, OSError) and each.errno == errno.ECONNREFUSED for each in causes):
         return Finding("failed", "connection", "refused", where)
@@ -284,7 +284,7 @@ def refused(error: GreenApiError, heard: Heard, target: Target) -> Finding:
 
 
 def denials(target: Target) -> list[Below]:
-    """Return the causes of a 403, the likeliest first; only a host of its own tells where an instance lives."""
+    """Return the causes of a 403, the likeliest first; only an instance's own host reveals where it is hosted."""
     values = {"id": target.id_instance, "host": target.host, "prefix": target.id_instance[:_PREFIX]}
     host = _OWN_HOST.match(target.host)
     beta, suspended = Below("403 beta"), Below("403 suspended")
@@ -312,7 +312,7 @@ def clock(heard: Heard) -> Iterator[Finding]:
 
 
 def came(statuses: Sequence[Status], now: float) -> Finding:
-    """Return how many statuses came, of which kinds, and how long ago the newest."""
+    """Return how many statuses came, of which kinds, and the age of the newest."""
     if not statuses:
         return Finding("note", "statuses", "none came")
 
@@ -324,7 +324,7 @@ def came(statuses: Sequence[Status], now: float) -> Finding:
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    """Return what an error is made of: where a host has several addresses, each fails by itself."""
+    """Return the causes of an error: if a host has several addresses, each has its own."""
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         return [leaf for each in cause.exceptions for leaf in _leaves(each)]

@@ -30,7 +30,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "wrong setting": ("{problem}", "{problem}"),
     "proxied": (
-        "requests go through the proxy that {variable} names, so DNS and TLS are not looked at here",
+        "requests go through the proxy that {variable} names, so DNS and TLS are not checked here",
         "запросы идут через прокси из {variable}, поэтому DNS и TLS здесь не проверяются",
     ),
     "resolved": ("{host} is {addresses}", "{host} — это {addresses}"),
@@ -64,11 +64,11 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "срок сертификата {host} истёк: если часы этой машины ({now}) верны, его должен обновить сервер",
     ),
     "name": (
-        "the certificate is not for {host} ({problem}): check GREEN_API_URL, and what stands in between",
+        "the certificate is not for {host} ({problem}): check GREEN_API_URL, and any proxy in between",
         "сертификат выдан не для {host} ({problem}): проверьте GREEN_API_URL и промежуточные узлы",
     ),
     "untrusted": (
-        "the certificate of {host} is not trusted ({problem}): if a proxy here inspects TLS, name its in SSL_CERT_FILE",
+        "the certificate of {host} is not trusted ({problem}): if a proxy here inspects TLS, set SSL_CERT_FILE to its own",
         "нет доверия к сертификату {host} ({problem}): если TLS здесь вскрывает прокси, укажите его сертификат в SSL_CERT_FILE",
     ),
     "no tls": (
@@ -76,7 +76,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "{host}, порт {port}, не отвечает по TLS ({problem}): проверьте GREEN_API_URL",
     ),
     "one request": (
-        "one request follows; a poller that runs on this instance may get one 429 for it, and tries again",
+        "sending one request; a poller running on this instance may get one 429 for it, and then retries",
         "сейчас будет один запрос; из-за него другая программа, опрашивающая инстанс, может раз получить 429",
     ),
     "responded": ("responded in {seconds:.1f} s", "ответ за {seconds:.1f} с"),
@@ -86,15 +86,15 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "403": ("HTTP 403, access denied. Possible causes:", "HTTP 403, доступ запрещён. Возможные причины:"),
     "403 elsewhere": (
-        "- instance {id} does not live at {host}: its address begins with {prefix}; copy it to GREEN_API_URL",
+        "- instance {id} is not hosted at {host}: its address begins with {prefix}; copy it to GREEN_API_URL",
         "- инстанс {id} обслуживается не на {host}: его адрес начинается с {prefix}; скопируйте его в GREEN_API_URL",
     ),
     "403 here": (
-        "- instance {id} does not live at {host}: compare GREEN_API_URL with the console",
+        "- instance {id} is not hosted at {host}: compare GREEN_API_URL with the console",
         "- инстанс {id} обслуживается не на {host}: сверьте GREEN_API_URL с личным кабинетом",
     ),
     "403 beta": (
-        "- the beta of statuses is not open for this instance: ask GREEN-API's support to open getIncomingStatuses",
+        "- the statuses beta is not enabled for this instance: ask GREEN-API's support to enable getIncomingStatuses",
         "- бета статусов для этого инстанса не открыта: попросите поддержку GREEN-API открыть getIncomingStatuses",
     ),
     "403 suspended": (
@@ -102,7 +102,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "- аккаунт заблокирован: посмотрите в личном кабинете",
     ),
     "404": (
-        "HTTP 404, there is no such method at {url}: check GREEN_API_URL, its path, too",
+        "HTTP 404, there is no such method at {url}: check GREEN_API_URL, including its path",
         "HTTP 404, по адресу {url} нет такого метода: проверьте GREEN_API_URL, в том числе путь",
     ),
     "429": (
@@ -110,7 +110,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "HTTP 429, больше одного запроса в секунду: инстанс опрашивает другая программа; повторите через пару секунд",
     ),
     "portal": (
-        "a web page came in place of statuses: log in to this network (a captive portal), or check GREEN_API_URL",
+        "received a web page instead of statuses: log in to this network (a captive portal), or check GREEN_API_URL",
         "вместо статусов пришла веб-страница: войдите в сеть (портал авторизации) или проверьте GREEN_API_URL",
     ),
     "starting": (
@@ -122,7 +122,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "аккаунт WhatsApp не привязан: отсканируйте QR-код в личном кабинете",
     ),
     "quota": (
-        "HTTP 466, the plan's quota is used up: wait for the next month, or change the plan",
+        "HTTP 466, the plan's quota is used up: wait until next month, or change the plan",
         "HTTP 466, квота тарифа исчерпана: дождитесь следующего месяца или смените тариф",
     ),
     "later": ("{problem}: try again in a few minutes", "{problem}: повторите через несколько минут"),
@@ -144,14 +144,14 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "за сутки {count} ({kinds}), последний {age} назад",
     ),
     "none came": (
-        "none in the last day: only those of the account's contacts come; let one of them post",
+        "none in the last day: only statuses of the account's contacts arrive; ask one of them to post",
         "за сутки ни одного: приходят только статусы контактов аккаунта; попросите кого-нибудь из них опубликовать статус",
     ),
 }
 
 
 def language(environment: Mapping[str, str], encoding: str) -> Language:
-    """Return the language of messages: the first variable that is set decides; what cannot be written is English."""
+    """Return the language of messages: the first variable that is set decides; English if stdout cannot encode it."""
     named = next(filter(None, map(environment.get, _VARIABLES)), "")
     return "ru" if _RUSSIAN.match(named) and _writes_russian(encoding) else "en"
 
@@ -164,7 +164,7 @@ def _writes_russian(encoding: str) -> bool:
 
 
 def text(key: str, lang: Language, /, **values: object) -> str:
-    """Return a text with its values; a `timedelta` is told in its largest unit."""
+    """Return a text with its values; a `timedelta` is shown in its largest unit."""
     told = {
         name: span(value.total_seconds(), lang) if isinstance(value, timedelta) else value
         for name, value in values.items()
@@ -173,6 +173,6 @@ def text(key: str, lang: Language, /, **values: object) -> str:
 
 
 def span(seconds: float, lang: Language) -> str:
-    """Return about how long a time is, in its largest unit, for example `3 h`."""
+    """Return an approximate duration in its largest unit, for example `3 h`."""
     size, english, russian = next((each for each in _UNITS if seconds >= 0.99 * each[0]), _UNITS[-1])
     return f"{round(seconds / size)} {russian if lang == 'ru' else english}"

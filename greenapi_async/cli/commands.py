@@ -64,7 +64,7 @@ async def fetch(options: argparse.Namespace) -> None:
         statuses = list(filter(_filter(options), received))[-(options.max or 0) :]
         if not statuses:
             none = (
-                f", and --sender and --type let none of {len(received)} through"
+                f": no status matches --sender and --type ({len(received)} received)"
                 if received
                 else ", nothing yet"
             )
@@ -72,7 +72,7 @@ async def fetch(options: argparse.Namespace) -> None:
 
         saver = await _prepare_saver(client, options)
         if saver:
-            saver.next_try = "by the next run"
+            saver.next_try = "at the next run"
 
         if options.json:
             lines = [json_line(status, await saver.save(status) if saver else None) for status in statuses]
@@ -155,7 +155,7 @@ def _client_of(api: Simulator) -> AsyncStatusesClient:
 
 @asynccontextmanager
 async def _running(task: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
-    """Run a task while the body runs; an error in either ends both, and is raised as it is, not in a group."""
+    """Run a task while the body runs; an error in either ends both, and is raised as is, not in a group."""
     raised: list[Exception | KeyboardInterrupt] = []
 
     async def run() -> None:
@@ -252,7 +252,7 @@ def _all_of(hooks: Sequence[Callable[[Event], None]]) -> Callable[[Event], None]
 
 
 async def _screen(stack: AsyncExitStack, options: argparse.Namespace, interval: float) -> "Screen | None":
-    """Return a screen for cards, begun, where a terminal and the extra `[cli]` are there; None means plain lines."""
+    """Return a started screen for cards if there is a terminal and the extra `[cli]`; None means plain lines."""
     if options.plain or options.jsonl or options.exec or not is_rich_terminal():
         return None
 
@@ -298,7 +298,7 @@ async def _prepare_saver(
 
 
 async def _store(stack: AsyncExitStack, options: argparse.Namespace) -> SQLiteStore | None:
-    """Return the store, its directory made; say so if it has a checkpoint, from which a watch goes on."""
+    """Return the store, after creating its directory; say so if a checkpoint in it overrides `--since`."""
     path = Path(options.save, STATE_FILE) if options.state is None and options.save else options.state
     if path is None:
         return None
@@ -306,7 +306,7 @@ async def _store(stack: AsyncExitStack, options: argparse.Namespace) -> SQLiteSt
     await _make_directory(Path(path).parent)
     store = await stack.enter_async_context(aclosing(SQLiteStore(path)))
     if options.since is not None and await store.load(os.environ.get("GREEN_API_ID_INSTANCE", "").strip()):
-        _notify(options, f"--since is not used: {sanitized(str(path))} says where to go on")
+        _notify(options, f"--since is ignored: {sanitized(str(path))} says where to continue")
 
     return store
 
@@ -315,7 +315,7 @@ async def _make_directory(directory: Path) -> None:
     try:
         await anyio.Path(directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"cannot make the directory {sanitized(str(directory))}: {error.strerror}") from None
+        raise OSError(f"cannot create the directory {sanitized(str(directory))}: {error.strerror}") from None
 
 
 async def _listen(stack: AsyncExitStack, port: int) -> Simulator:

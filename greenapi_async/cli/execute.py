@@ -1,4 +1,4 @@
-"""Runs the user's command for each status: no shell, the status on its stdin, nothing of it in the command line."""
+"""Runs the user's command for each status: without a shell, with the status on stdin, not on the command line."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ _FILE: Final = "GREENAPI_FILE"
 
 
 class CommandFailedError(GreenApiError):
-    """The command failed as often as it was tried."""
+    """The command failed at every attempt."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +33,7 @@ class Command:
 
     Attributes:
         words: the program and its arguments.
-        to_stderr: whether its stdout goes to our stderr, because ours is data.
+        to_stderr: whether its stdout goes to our stderr, because our stdout carries data.
         notify: called with a line about each failure.
     """
 
@@ -42,11 +42,11 @@ class Command:
     notify: Callable[[str], None]
 
     async def run(self, status: Status, file: Path | None) -> None:
-        """Run it for a status, and again after a second and after five where it fails.
+        """Run it for a status; if it fails, again after one second, then after five.
 
         Raises:
             CommandFailedError: it failed each time.
-            OSError: it cannot be started.
+            OSError: the command cannot be started.
         """
         for wait in (*_WAITS, None):
             failure = await self._failure(status, file)
@@ -55,13 +55,13 @@ class Command:
 
             told = f"{sanitized(self.words[0])} {failure} for the status {sanitized(status.id_message)}"
             if wait is None:
-                raise CommandFailedError(f"{told}, which was not recorded: it comes again")
+                raise CommandFailedError(f"{told}, which was not recorded and will come again")
 
-            self.notify(f"{told}; again in {wait:.0f} s")
+            self.notify(f"{told}; retrying in {wait:.0f} s")
             await anyio.sleep(wait)
 
     async def _failure(self, status: Status, file: Path | None) -> str:
-        """Return how the command failed, or an empty text; stop it if interrupted."""
+        """Return how the command failed, or an empty string; stop it if interrupted."""
         process = await anyio.open_process(
             self.words,
             stdin=subprocess.PIPE,
@@ -93,7 +93,7 @@ async def _tell(process: Process, text: bytes) -> None:
 
 
 async def _end(process: Process) -> None:
-    """Terminate a process that still runs, and kill it where that does not help."""
+    """Terminate a process that is still running, and kill it if that does not help."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.terminate()
@@ -114,7 +114,7 @@ def _environment(file: Path | None) -> dict[str, str]:
 
 
 def _descriptor(stream: Any) -> int:
-    """Return the open file of a stream: its number may be another's where the shell closed it."""
+    """Return a stream's file descriptor; if the shell closed it, the number may be another file's."""
     try:
         return int(stream.fileno())
     except OSError:

@@ -10,14 +10,14 @@ KINDS: Final = ("text", "image", "video", "audio", "deleted", "unknown")
 
 
 def is_wanted(status: Status, *, senders: Sequence[str], kinds: Sequence[str]) -> bool:
-    """Return whether a status is from one of the senders and of one of the kinds; an empty list takes all."""
+    """Return whether a status is from one of the senders and of one of the kinds; an empty list accepts all."""
     return (not kinds or status.kind in kinds) and (
         not senders or any(_is_from(status, sender) for sender in senders)
     )
 
 
 def _is_from(status: Status, sender: str) -> bool:
-    """Return whether a text is part of one of the sender's names, or the whole id."""
+    """Return whether a text is part of one of the sender's names, or is the complete id."""
     wanted = _folded(sender)
     names = (status.sender_contact_name, status.sender_name)
     ids = (status.sender_id, status.chat_id)

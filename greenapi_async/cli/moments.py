@@ -1,4 +1,4 @@
-"""Durations and points in time, as options spell them and lines show them."""
+"""Durations and points in time, as written in options and shown in lines."""
 
 import math
 import re
@@ -18,21 +18,21 @@ def seconds(text: str) -> float:
     """Return the seconds in a duration such as `90`, `1.5m`, `2h` or `1d`.
 
     Raises:
-        ValueError: it is none, or not positive.
+        ValueError: it is not a duration, or not positive.
     """
     found = _DURATION.fullmatch(text)
     value = float(found[1]) * _SECONDS[found[2]] if found else math.nan
     if 0 < value < math.inf:
         return value
 
-    raise ValueError("must be a positive number, with s, m, h or d for its unit")
+    raise ValueError("must be a positive number, optionally with the unit s, m, h or d")
 
 
 def since(text: str, now: datetime) -> Literal["now"] | timedelta | datetime:
-    """Return where a watch begins: `now`, a duration with its unit, or an ISO date, local if it names no zone.
+    """Return where a watch begins: `now`, a duration, or an ISO date, in local time unless it has a zone.
 
     Raises:
-        ValueError: it is none of them, lies in the future, or further back than the API keeps statuses.
+        ValueError: it is none of these, in the future, or further back than the API keeps statuses.
     """
     if text == "now":
         return "now"
@@ -40,16 +40,16 @@ def since(text: str, now: datetime) -> Literal["now"] | timedelta | datetime:
     start = timedelta(seconds=min(seconds(text), 1e9)) if _DURATION.fullmatch(text) else _date(text)
     back = start if isinstance(start, timedelta) else now - start
     if back > _KEPT:
-        raise ValueError("must be at most 30 days back: the API keeps no more")
+        raise ValueError("must be at most 30 days back: the API keeps no older statuses")
 
     if back <= timedelta(0):
-        raise ValueError("must not lie in the future")
+        raise ValueError("must not be in the future")
 
     return start
 
 
 def shown(status: Status, now: datetime | None = None) -> str:
-    """Return when a status was posted, in twelve characters: local time, or the year where it is long ago."""
+    """Return when a status was posted, in twelve characters: local time, or the year if it is long ago."""
     if not status.timestamp:
         return "no time"
 

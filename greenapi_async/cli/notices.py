@@ -1,4 +1,4 @@
-"""What stderr says beside the statuses: what is wrong and what to do, and that it works again."""
+"""What is printed to stderr: what is wrong, what to do, and when polling works again."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ from greenapi_async.events import Event, Polled, PollFailed, Recovered
 _ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
     (TransportError, "check the network and GREEN_API_URL"),
     (InstanceNotReadyError, "wait a minute, or link the WhatsApp account in the console"),
-    (QuotaExceededError, "wait for the next month or change the plan"),
+    (QuotaExceededError, "wait until next month or change the plan"),
     (BadRequestError, "check --minutes and GREEN_API_ID_INSTANCE"),
     (ServerError, "try again in a few minutes"),
     (DecodeError, "check GREEN_API_URL"),
@@ -33,7 +33,7 @@ _ADVICE: tuple[tuple[type[GreenApiError], str], ...] = (
 
 @contextmanager
 def log_on_stderr(*, verbose: bool) -> Iterator[None]:
-    """Print the library's warnings, and if verbose httpx's line for each request."""
+    """Print the library's warnings, and, if verbose, httpx's line for each request."""
     handler, requests = _StderrHandler(logging.WARNING), logging.getLogger("httpx")
     loggers = [logging.getLogger("greenapi_async")]
     level = requests.level
@@ -54,7 +54,7 @@ def log_on_stderr(*, verbose: bool) -> Iterator[None]:
 
 
 def with_advice(problem: str, error: BaseException | None) -> str:
-    """Return what went wrong, with the host that did not respond and what to do, on one line."""
+    """Return what went wrong, which host did not respond and what to do, on one line."""
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
     host = _host() if isinstance(error, TransportError) else ""
     silent = host and f"no response from {host}"
@@ -64,11 +64,11 @@ def with_advice(problem: str, error: BaseException | None) -> str:
 
 @attrs.define
 class Announcer:
-    """Tells of a poller's events what is to be seen in no status.
+    """Announces the poller's events that no status shows.
 
     Attributes:
         say: called with each line.
-        verbose: whether every failure is told; the first is, anyway.
+        verbose: whether to announce every failure; the first is logged anyway.
     """
 
     say: Callable[[str], None]
@@ -76,7 +76,7 @@ class Announcer:
     _is_connected: bool = False
 
     def __call__(self, event: Event) -> None:
-        """Tell of an event."""
+        """Announce an event."""
         if isinstance(event, Polled) and not self._is_connected:
             self._is_connected = True
             if not event.new:
@@ -85,14 +85,14 @@ class Announcer:
             self.say(f"works again after {event.after:.0f} s")
         elif isinstance(event, PollFailed) and self.verbose and event.retry_in is not None:
             self.say(
-                f"failure {event.consecutive}: {sanitized(str(event.error))}; next in {event.retry_in:.0f} s"
+                f"failure {event.consecutive}: {sanitized(str(event.error))}; retrying in {event.retry_in:.0f} s"
             )
 
 
 class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         errors = (arg for arg in record.args or () if isinstance(arg, GreenApiError))
-        # What is tried again needs no advice to try again.
+        # What is retried anyway needs no advice to retry.
         error = next((error for error in errors if not isinstance(error, ServerError)), None)
         echo_err(f"{record.levelname.lower()}: {with_advice(record.getMessage(), error)}")
 

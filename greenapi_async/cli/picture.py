@@ -1,4 +1,4 @@
-"""A thumbnail as rows of half blocks: two pixels in each cell of the terminal."""
+"""A thumbnail as rows of half blocks: two pixels per terminal cell."""
 
 import io
 import warnings
@@ -13,7 +13,7 @@ Colour: TypeAlias = tuple[int, int, int]
 
 
 def picture(jpeg: bytes, *, rows: int, columns: int) -> list[list[tuple[Colour, Colour]]]:
-    """Return the upper and lower colour of each cell, by row; nothing where the bytes are no picture to show."""
+    """Return the upper and lower colour of each cell, by row; nothing if the bytes are not a usable picture."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -37,6 +37,6 @@ def _cells(jpeg: bytes, rows: int, columns: int) -> list[list[tuple[Colour, Colo
 
 
 def _fitted(width: int, height: int, columns: int, lines: int) -> tuple[int, int]:
-    """Return the largest size of the same shape within bounds; its height is even."""
+    """Return the largest size of the same shape that fits; its height is even."""
     scale = min(columns / width, lines / height)
     return max(1, round(width * scale)), max(2, 2 * round(height * scale / 2))

@@ -27,15 +27,15 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 class StatusSaver:
     """Saves statuses in a directory: each as JSON, with its file if it has one.
 
-    A status whose file may still come is kept, and retried after each poll. It is kept on disk, too: its JSON without
-    a file, with which the next start goes on.
+    A status whose file may still come is kept, and retried after each poll. It is also kept on disk, as JSON without a
+    file, from which the next start continues.
 
     Attributes:
         client: downloads the files.
         directory: where to save.
         notify: called with each line about a download that failed, or that succeeded later.
-        next_try: when a download that failed is retried.
-        progress_of: returns a context in which the progress of a status' download is shown, or not.
+        next_try: when a failed download is retried.
+        progress_of: returns a context in which the progress of a status' download is shown, if at all.
     """
 
     client: AsyncStatusesClient
@@ -49,7 +49,7 @@ class StatusSaver:
     _failure: GreenApiError | None = attrs.field(default=None, init=False)
 
     async def prepare(self) -> None:
-        """Create the directory, and find out what an earlier run has not finished.
+        """Create the directory, and find what an earlier run did not finish.
 
         Raises:
             DirectoryError: it cannot be created or read.
@@ -84,7 +84,7 @@ class StatusSaver:
 
     @asynccontextmanager
     async def retrying(self) -> AsyncGenerator[None]:
-        """Retry what is kept, at once and after each poll, while the body runs; what is begun then is finished.
+        """Retry what is kept, at once and after each poll, while the body runs; retries under way are finished.
 
         Raises:
             DirectoryError: the directory cannot be written to.
@@ -94,7 +94,7 @@ class StatusSaver:
             tasks.start_soon(self._retry_after_polls, tasks.cancel_scope)
             try:
                 yield
-            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below, outside of the group.
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below, outside the group.
                 raised = error
                 tasks.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""Standard output and error: every write is whole or raises, and a signal ends one that hangs."""
+"""Standard output and error: every write is complete or raises, and a signal ends one that hangs."""
 
 import io
 import os
@@ -13,7 +13,7 @@ import attrs
 
 @contextmanager
 def standard_streams() -> Iterator["list[Stream]"]:
-    """Replace stdout and stderr by ones that write whole lines; what the shell closed by one that goes nowhere."""
+    """Replace stdout and stderr with streams that write whole lines; one that the shell closed goes nowhere."""
     with ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123 - no file.
         streams = [Stream(sys.stdout or nowhere), Stream(sys.stderr or nowhere)]
@@ -24,9 +24,9 @@ def standard_streams() -> Iterator["list[Stream]"]:
 
 @attrs.define(eq=False, slots=False)
 class Stream(io.TextIOBase):
-    """A text stream that hands each line over in one piece, also to a file that does not block.
+    """A text stream that writes each line in one piece, even to a non-blocking file.
 
-    What cannot be written stays, so that the next flush raises again.
+    What cannot be written is kept, so that the next flush raises again.
 
     Attributes:
         is_stopped: whether a signal has come.
@@ -39,12 +39,12 @@ class Stream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # typeshed has an attribute.
-        """The stream's encoding; UTF-8 where it has none."""
+        """The stream's encoding; UTF-8 if it has none."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write text, which goes out with the end of its line."""
-        mark = "".encode(self.encoding)  # Of UTF-16, for instance, which would begin each line with it.
+        """Write text, which is flushed at the end of its line."""
+        mark = "".encode(self.encoding)  # For example UTF-16's, which would begin each line with it.
         encoded = text.replace("\n", os.linesep).encode(self.encoding, "backslashreplace")
         self._pending += encoded.removeprefix(mark)
         if "\n" in text:
@@ -56,7 +56,7 @@ class Stream(io.TextIOBase):
         """Write what is pending.
 
         Raises:
-            KeyboardInterrupt: a signal came meanwhile or before, and nobody reads.
+            KeyboardInterrupt: a signal came before or meanwhile, and nobody reads.
             OSError: it cannot be written.
         """
         self._is_writing = True
@@ -71,7 +71,7 @@ class Stream(io.TextIOBase):
         self._pending = b""
 
     def stop(self) -> None:
-        """Wait for no reader any more: to be called by a signal's handler."""
+        """Stop waiting for a reader: to be called by a signal handler."""
         self.is_stopped = True
         if self._is_writing:
             self._pending = b""
@@ -85,7 +85,7 @@ class Stream(io.TextIOBase):
         return False
 
     def fileno(self) -> int:
-        """Return the number of the open file; raises OSError where there is none."""
+        """Return the file descriptor; raises OSError if there is none."""
         with suppress(AttributeError, TypeError, ValueError):
             return self._stream.fileno()
 
@@ -111,11 +111,11 @@ class Stream(io.TextIOBase):
     def _has_room(self, seconds: float | None) -> bool:
         try:
             return bool(select.select([], [self], [], seconds)[1])
-        except OSError:  # It is no file, or none that can be waited for.
+        except OSError:  # It is not a file, or not one that can be waited for.
             return True
 
 
 def _raw(stream: Any) -> Any:
-    """Return what writes bytes at once, without a buffer that could lose some of them; None where there is nothing."""
+    """Return what writes bytes at once, without a buffer that could lose some; None if there is nothing."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

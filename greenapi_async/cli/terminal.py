@@ -15,12 +15,12 @@ from greenapi_async.models import DeletedStatus, MediaStatus, Status, TextStatus
 _SENDER_CELLS = 16
 _OTHER_CELLS = 12 + 2 + _SENDER_CELLS + 2 + 7 + 2
 _MIN_TEXT_CELLS = 10
-_MOST_MARKS = 8  # On one letter: a Hebrew one with vowels and accents has four.
+_MOST_MARKS = 8  # On one letter: Hebrew with vowels and accents has four.
 COLOURS = {"text": 32, "image": 36, "video": 34, "audio": 35, "deleted": 31, "unknown": 33}
 _BOLD = 1
 _DIM = 2
 _INVISIBLE = "\u200c\u200d\u200e\u200f"  # Persian, emoji, Hebrew and Arabic need them.
-_EMOJI_SELECTOR = "\ufe0f"  # Makes the character before it as wide as an emoji.
+_EMOJI_SELECTOR = "\ufe0f"  # Makes the preceding character as wide as an emoji.
 
 
 def echo(line: str) -> None:
@@ -29,7 +29,7 @@ def echo(line: str) -> None:
 
 
 def echo_err(line: str) -> None:
-    """Write one line to stderr, if anything takes it."""
+    """Write one line to stderr, if it is open."""
     with suppress(OSError):
         print(f"greenapi-async: {line}", file=sys.stderr)
 
@@ -37,7 +37,7 @@ def echo_err(line: str) -> None:
 def json_line(status: Status, file: Path | None = None, *, is_unicode: bool | None = None) -> str:
     r"""Return the API's object on one line, with control characters and what cannot be encoded as `\u`.
 
-    `file` becomes its `_file`. `is_unicode` says whether all else can be encoded; None: whether stdout can.
+    `file` becomes its `_file`. `is_unicode` says whether everything else can be encoded; None: whatever stdout can.
     """
     item = to_dict(status)
     if file is not None and isinstance(item, dict):
@@ -61,9 +61,9 @@ def _json_escape(char: str) -> str:
 
 
 def text_line(status: Status) -> str:
-    """Return a status as columns, cut to the terminal's width, so that wrapped text cannot imitate a line.
+    """Return a status as columns, cut to the terminal's width so that wrapped text cannot imitate a line.
 
-    The word between sender and text keeps them apart where both are written from right to left.
+    The word between sender and text keeps them apart if both are written from right to left.
     """
     text = sanitized(summary(status))
     if sys.stdout.isatty():
@@ -98,13 +98,13 @@ def summary(status: Status) -> str:
 
 
 def sanitized(text: str) -> str:
-    """Return text on one line, with control, colour and bidi characters escaped, and few marks on a letter."""
+    """Return text on one line, with control, colour and bidi characters escaped, and few marks per letter."""
     safe = (char if _is_safe(char) else _escaped(char) for char in text.replace("\r\n", "\n"))
     return _with_few_marks("".join(safe))
 
 
 def _with_few_marks(text: str) -> str:
-    """Return text with an ellipsis for what is heaped on a letter: it takes no cell, but any amount of lines."""
+    """Return text with an ellipsis for marks piled on a letter: they take no cell, but any number of lines."""
     kept, marks = [], 0
     for char in text:
         marks = marks + 1 if _width(char) == 0 else 0
@@ -142,7 +142,7 @@ def truncated(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int, *, lines: int) -> list[str]:
-    """Return text as lines of at most so many cells, broken between words where it can be; the last may be cut."""
+    """Return text as lines of at most `width` cells, broken between words if possible; the last may be cut."""
     found: list[str] = []
     while text and len(found) < lines - 1:
         line, text = _first_line(text, width)
@@ -163,7 +163,7 @@ def _first_line(text: str, width: int) -> tuple[str, str]:
 
 
 def cells(text: str) -> int:
-    """Return the most cells that a text may take: a line that is too wide would wrap."""
+    """Return the most cells that a text can take: a line that is too wide would wrap."""
     return sum(_width(char) for char in text)
 
 
@@ -191,5 +191,5 @@ def _uses_colour() -> bool:
 
 
 def is_rich_terminal() -> bool:
-    """Return whether stdout is a terminal whose cursor moves, and that shows any letter."""
+    """Return whether stdout is a terminal with a movable cursor that can show any letter."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and _is_unicode(None)

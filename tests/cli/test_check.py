@@ -95,7 +95,7 @@ def test_all_is_well_in_russian(api, checked):
 def test_it_says_that_a_poller_may_notice(api, checked):
     _, out = checked(api.env)
 
-    assert "a poller that runs on this instance may get one 429" in out
+    assert "a poller running on this instance may get one 429" in out
 
 
 def test_nothing_came(api, checked):
@@ -103,7 +103,7 @@ def test_nothing_came(api, checked):
 
     assert code == 0
     assert line(out, "statuses") == (
-        "note     statuses    none in the last day: only those of the account's contacts come; let one of them post"
+        "note     statuses    none in the last day: only statuses of the account's contacts arrive; ask one of them to post"
     )
 
 
@@ -240,7 +240,7 @@ def test_access_denied_has_two_causes_where_the_host_is_everybodys(api, checked)
 
     assert code == 1
     assert [each.split(":")[0].strip() for each in out.splitlines() if each.startswith("  ")] == [
-        "- the beta of statuses is not open for this instance",
+        "- the statuses beta is not enabled for this instance",
         "- the account is suspended",
     ]
 
@@ -353,7 +353,7 @@ def test_access_denied_behind_a_proxy_at_a_host_of_some_instances(id_instance, a
     causes = [each.strip() for each in out.splitlines() if each.startswith("  ")]
     assert code == 1
     assert line(out, "proxy") == (
-        "note     proxy       requests go through the proxy that HTTPS_PROXY names, so DNS and TLS are not looked at here"
+        "note     proxy       requests go through the proxy that HTTPS_PROXY names, so DNS and TLS are not checked here"
     )
     assert [each.split()[1] for each in out.splitlines() if each[0] != " "] == [
         *("settings", "proxy", "API", "API", "clock")
@@ -361,10 +361,10 @@ def test_access_denied_behind_a_proxy_at_a_host_of_some_instances(id_instance, a
     assert proxy.targets == ["1101.api.green-api.com:443"]
     assert len(causes) == 3
     if id_instance.startswith("1101"):
-        assert causes[1].startswith("- instance 1101000001 does not live at 1101.api.green-api.com: compare")
+        assert causes[1].startswith("- instance 1101000001 is not hosted at 1101.api.green-api.com: compare")
     else:
         assert causes[0].startswith(
-            "- instance 7103000001 does not live at 1101.api.green-api.com: its address begins"
+            "- instance 7103000001 is not hosted at 1101.api.green-api.com: its address begins"
         )
 
 
@@ -418,7 +418,7 @@ def test_an_api_that_is_silent(api, monkeypatch, checked):
     code, out = checked(api.env)
 
     assert code == 1
-    assert "no whole response within 0.3 s: try again in a few minutes" in out
+    assert "no complete response within 0.3 s: try again in a few minutes" in out
 
 
 def test_a_reader_that_goes_away(api):

@@ -188,8 +188,8 @@ def test_a_command_that_fails_is_tried_three_times_and_its_status_comes_again(ap
     assert (tmp_path / "told").read_text() == "good\nbad\nbad\nbad\n"
     assert time.monotonic() - began > 6
     assert "failed with exit code 3" in first
-    assert first.endswith("again in 1 s")
-    assert second.endswith("again in 5 s")
+    assert first.endswith("retrying in 1 s")
+    assert second.endswith("retrying in 5 s")
     assert error.startswith("greenapi-async: error: ")
     assert out.count("\n") == 2
 

@@ -153,7 +153,7 @@ def test_fetch_says_that_the_filters_let_nothing_through(api, capsys):
     assert cli.main(["fetch", "--sender", "nobody"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "greenapi-async: connected, and --sender and --type let none of 1 through\n"
+    assert err == "greenapi-async: connected: no status matches --sender and --type (1 received)\n"
 
 
 # Since when
@@ -217,7 +217,7 @@ def test_since_is_not_used_where_a_state_says_where_to_go_on(api, capsys, tmp_pa
 
     out, err = capsys.readouterr()
     assert "second" in out
-    assert err == f"greenapi-async: --since is not used: {state} says where to go on\n"
+    assert err == f"greenapi-async: --since is ignored: {state} says where to continue\n"
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_fetch_says_who_retries_what_it_could_not_save(api, capsys, tmp_path):
     api.media_faults.extend([Refuse(503)] * 9)
 
     assert cli.main(["fetch", "--save", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.endswith("; retried by the next run\n")
+    assert capsys.readouterr().err.endswith("; retried at the next run\n")
     api.media_faults.clear()
     assert cli.main(["fetch", "--save", str(tmp_path)]) == 0
     assert len(list(tmp_path.glob("*.jpg"))) == 1
