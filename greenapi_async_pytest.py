@@ -1,7 +1,7 @@
-"""pytest fixtures: a simulator, its variables, and a client of it.
+"""pytest fixtures: a simulator, its variables, and a client for it.
 
-pytest loads this module in every run of every project that has greenapi_async installed, so it stands beside the
-package, whose import would load httpx, and imports inside the fixtures. PYTEST_DONT_REWRITE
+pytest loads this module in every run of every project that has greenapi_async installed. So it is outside the package,
+whose import would load httpx, and imports inside the fixtures. PYTEST_DONT_REWRITE
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ __all__ = ["greenapi_env", "greenapi_simulator", "statuses_client"]
 
 @pytest.fixture
 def greenapi_simulator() -> "Iterator[Simulator]":
-    """A GREEN-API on loopback without a rate limit: post to it, and put faults in."""
+    """A GREEN-API on loopback without a rate limit: post statuses to it, and add faults."""
     from greenapi_async.simulator import Simulator
 
     with Simulator(max_rate=None) as api:
@@ -28,7 +28,7 @@ def greenapi_simulator() -> "Iterator[Simulator]":
 
 @pytest.fixture
 def greenapi_env(greenapi_simulator: "Simulator", monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The variables of `greenapi_simulator`, set for the test: `AsyncStatusesClient.from_env()` leads there."""
+    """The variables of `greenapi_simulator`, set for the test, so `AsyncStatusesClient.from_env()` uses it."""
     monkeypatch.delenv("GREEN_API_TOKEN_INSTANCE_FILE", raising=False)
     for name, value in greenapi_simulator.env.items():
         monkeypatch.setenv(name, value)
@@ -38,7 +38,7 @@ def greenapi_env(greenapi_simulator: "Simulator", monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def statuses_client(greenapi_simulator: "Simulator") -> "AsyncStatusesClient":
-    """A client of `greenapi_simulator` without a rate limit, for the test to enter: `async with statuses_client:`."""
+    """A client for `greenapi_simulator` without a rate limit, for the test to enter: `async with statuses_client:`."""
     from greenapi_async import AsyncStatusesClient
 
     api = greenapi_simulator

@@ -1,6 +1,6 @@
 """Async client and poller for GREEN-API's incoming WhatsApp statuses: every new status once, none lost.
 
-PYTEST_DONT_REWRITE: pytest must not warn of it where a program imported it before `pytest.main`.
+PYTEST_DONT_REWRITE: pytest must not warn about it if a program imported it before `pytest.main`.
 """
 
 from greenapi_async._decoding.statuses import from_dict, to_dict

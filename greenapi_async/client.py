@@ -1,4 +1,4 @@
-"""The client: checks arguments, and wires the instance, the stores and the poller together."""
+"""The client: checks arguments, and wires the instance, stores and poller together."""
 
 import functools
 import inspect
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class Settings(TypedDict, total=False):
-    """The arguments of a client that do not say which instance it is of."""
+    """The arguments of a client that do not identify its instance."""
 
     http_client: HttpxClient | None
     timeout: float | timedelta
@@ -50,20 +50,21 @@ class Settings(TypedDict, total=False):
 
 
 class AsyncStatusesClient:
-    """A client of one GREEN-API instance, on asyncio and on trio.
+    """A client for one GREEN-API instance, on asyncio or trio.
 
-    Use it as `async with`, or call `aclose` yourself.
+    Use it in an `async with` block, or call `aclose` yourself.
 
     Args:
         id_instance: the instance's id: digits.
-        api_token_instance: its token; no log, error or repr ever shows it.
+        api_token_instance: its token; never shown in a log, error or repr.
         api_url: the address that the console shows for the instance, as text or a URL object of httpx, yarl or
             pydantic: https, or http for loopback.
-        http_client: an `httpx.AsyncClient` to use as it is; it stays yours to close.
+        http_client: an `httpx.AsyncClient` to use as it is; closing it is up to you.
         timeout: seconds, or a `timedelta`, for one whole request, body included.
-        retries: how often `fetch` and `save_media` try again after a failure that may succeed on retry.
-        max_rate: requests a second for this instance; calls wait their turn. The API allows 1; None: no limit.
-        max_body: bytes that a response may have, on the wire and unpacked.
+        retries: how often `fetch` and `save_media` retry after a failure that may be temporary.
+        max_rate: requests per second for this instance; calls wait their turn. The API allows 1; None disables the
+            limit.
+        max_body: the most bytes in a response, compressed or decompressed.
         clock: the wall clock in seconds since the epoch, for tests.
 
     Raises:
@@ -97,16 +98,16 @@ class AsyncStatusesClient:
 
     @classmethod
     def from_env(cls, **settings: Unpack[Settings]) -> Self:
-        """Return a client configured by the environment.
+        """Return a client configured from the environment.
 
-        `GREEN_API_ID_INSTANCE`, `GREEN_API_TOKEN_INSTANCE` (or `GREEN_API_TOKEN_INSTANCE_FILE`, the path of a
-        file that holds it), and optionally `GREEN_API_URL`.
+        It reads `GREEN_API_ID_INSTANCE`, `GREEN_API_TOKEN_INSTANCE` (or `GREEN_API_TOKEN_INSTANCE_FILE`, the path of a
+        file with the token) and, optionally, `GREEN_API_URL`.
 
         Args:
-            settings: the class's own arguments from `http_client` on.
+            settings: the arguments of the class, from `http_client` on.
 
         Raises:
-            ConfigurationError: one is missing or wrong; the message names it.
+            ConfigurationError: a variable is missing or wrong; the message names it.
         """
         return cls(
             _environment("GREEN_API_ID_INSTANCE"),
@@ -118,10 +119,10 @@ class AsyncStatusesClient:
     def for_instance(
         self, id_instance: int | str, api_token_instance: str, *, api_url: str | UrlObject | None = None
     ) -> Self:
-        """Return a client of another instance that shares this one's connections, settings and files.
+        """Return a client for another instance that shares this one's connections, settings and stores.
 
-        Clients that are made so for one instance share its rate; those that are made apart cannot know of each other.
-        Closing this client closes them for both. Without `api_url`, this client's is used.
+        Clients for the same instance share its rate limit if they were made this way; separately made ones do not know
+        of each other. Closing the first client closes the connections for all. `api_url` defaults to this client's.
 
         Raises:
             ConfigurationError: an argument is wrong; the message names it.
@@ -141,25 +142,25 @@ class AsyncStatusesClient:
         """The httpx client that sends every request, injected or our own; downloads do not go through it.
 
         Attach event hooks to it, or OpenTelemetry's `HTTPXClientInstrumentor.instrument_client`. They see a URL that
-        shows `***` in place of the token. Send nothing through it yourself: our own has no timeouts, for `timeout`
-        bounds the whole of each request.
+        shows `***` in place of the token. Do not send requests through it yourself: our own has no timeouts, because
+        `timeout` limits each request as a whole.
         """
         return self._shared.http.client
 
     async def fetch(self, minutes: int | None = None) -> list[Status]:
         """Request the statuses of the last `minutes` once, and return them oldest first.
 
-        Nothing is remembered: the same status comes with every request whose minutes reach it. Failures that
-        may succeed on retry are tried again `retries` times. The vendor's page:
+        Nothing is remembered: every request that reaches back to a status returns it. Failures that may be temporary
+        are retried `retries` times. The vendor's page:
         https://green-api.com/en/docs/api/statuses/GetIncomingStatuses/
 
         Args:
-            minutes: 1 or more; the API keeps 43,200 (30 days). None requests the API's default, 1440.
+            minutes: 1 or more; the API keeps 43,200 (30 days). None means the API's default, 1440.
 
         Raises:
             ConfigurationError: `minutes` is not a positive integer; nothing was sent.
             ClientClosedError: the client is closed.
-            TransportError: no whole response came.
+            TransportError: no complete response arrived.
             ResponseError: the API refused; the subclass says why.
             DecodeError: the response is not an array of statuses.
             BodyTooLargeError: the response is larger than `max_body`.
@@ -182,14 +183,14 @@ class AsyncStatusesClient:
 
         Args:
             interval: seconds, or a `timedelta`, from one request to the next, at most a day.
-            store: where to remember what was handled: the path of a file, which the client opens as a
-                `SQLiteStore` and closes; or a `Store`, which the caller closes. None remembers it in memory.
-            start: where the very first run begins; a store with a checkpoint goes on from there instead. None
-                yields what is still up (25 hours), `"now"` nothing of the past, a `timedelta` or an aware
+            store: where to remember what was handled: the path of a file, which the client opens as a `SQLiteStore` and
+                closes, or a `Store`, which the caller closes. None keeps it in memory.
+            start: where the first run begins; with a checkpoint in the store, polling continues from there instead.
+                None yields everything still up (25 hours), `"now"` nothing from the past, a `timedelta` or an aware
                 `datetime` what was posted since.
             delivery: `"at-least-once"` records a status when the next is requested, `"at-most-once"` before
                 it is yielded.
-            on_event: called with every event; what it raises is logged and stops nothing.
+            on_event: called with every event; an exception from it is logged and stops nothing.
 
         Raises:
             ConfigurationError: an argument is wrong; the message names it.
@@ -227,29 +228,27 @@ class AsyncStatusesClient:
     ) -> Path:
         """Download the picture, video or voice note of a status, and return the path of the file.
 
-        The directory is made where it is missing. The name is made of time, sender and id, never of `file_name`:
-        `20261122T215800Z_79001234567_3EB0C431C26A1916E07A.jpg`, and beside it `….json`, the API's own object, which
-        stays where the download fails. A file that is there already is returned at once. What is interrupted stays
-        as `….part`, and the next call goes on from there. Whoever saves the same status at the same time, in another
-        process even, waits and gets the same file. Files are readable by their owner only.
+        The directory is created if missing. The name is made from the time, sender and id, never from `file_name`:
+        `20261122T215800Z_79001234567_3EB0C431C26A1916E07A.jpg`, and beside it `….json`, the API's own object, which is
+        kept even if the download fails. An existing file is returned at once. An interrupted download is kept as
+        `….part`, and the next call resumes it. If the same status is saved twice at the same time, even in another
+        process, the second call waits and returns the same file. Files are readable only by their owner.
 
-        Of a status younger than a day, an address that is missing or answers 403, 404 or 410 is requested from the
-        API again, once; such requests share one response for a minute. While the status is younger than ten minutes
-        that failure is retryable, for the file may still come.
+        If the address of a status younger than a day is missing or responds with 403, 404 or 410, it is requested from
+        the API again, once; such requests share one response for a minute. While the status is younger than ten
+        minutes, that failure is retryable, because the file may still come.
 
-        Only https to public addresses is followed, no redirect, and neither the token nor anything of an
-        injected `http_client` goes there. A proxy of the environment is used; the address is then its to check.
-        Files come from this machine only if `api_url` is there too, and from its very origin, as the simulator's do.
-        Failures that may succeed on retry are tried again `retries` times. `timeout` is how long a download may stand
-        still; one slower than 4 KiB a second counts as standing. Eight downloads from one origin run at once, and 32
-        in all; the others wait.
+        Only https to public addresses is allowed, no redirects are followed, and neither the token nor anything of an
+        injected `http_client` is sent. A proxy from the environment is used, and must then check the address. Files
+        come from this machine only if `api_url` is there too, and only from its origin, as the simulator's do. Failures
+        that may be temporary are retried `retries` times. `timeout` is how long a download may stall; less than 4
+        KiB a second counts as stalled. Eight downloads from one origin run at once, and 32 in all; the others wait.
 
         Args:
-            status: one with a file: an `ImageStatus`, `VideoStatus` or `AudioStatus`, or an `UnknownStatus` that has
-                an address.
-            directory: where to.
-            progress: called with the bytes there are so far and the file's size, or None where the server does not
-                tell; what it raises ends the download.
+            status: an `ImageStatus`, `VideoStatus` or `AudioStatus`, or an `UnknownStatus` that has an address.
+            directory: where to save it.
+            progress: called with the bytes so far and the file's size, or None if the server does not say; an exception
+                from it ends the download.
             max_bytes: how large a file may be.
             allow_loopback: whether files may come from anywhere on this machine, over http too.
 
@@ -257,8 +256,8 @@ class AsyncStatusesClient:
             ConfigurationError: an argument is wrong.
             ClientClosedError: the client is closed.
             MediaError: there is nothing to download, it was refused, or is not what it said.
-            DirectoryError: it cannot be written.
-            TransportError: no whole response came.
+            DirectoryError: the directory cannot be written to.
+            TransportError: no complete response arrived.
         """
         from greenapi_async._media.save import save_media  # noqa: PLC0415 - a tenth of the import, for those who save.
 
@@ -274,7 +273,7 @@ class AsyncStatusesClient:
     ) -> bytes:
         """Download the picture, video or voice note of a status, and return its bytes; nothing is written to disk.
 
-        All else is as in `save_media`.
+        Everything else is as in `save_media`.
 
         Args:
             status: one with a file.
@@ -285,7 +284,7 @@ class AsyncStatusesClient:
             ConfigurationError: an argument is wrong.
             ClientClosedError: the client is closed.
             MediaError: there is nothing to download, it was refused, or is not what it said.
-            TransportError: no whole response came.
+            TransportError: no complete response arrived.
         """
         from greenapi_async._media.memory import MemoryFile  # noqa: PLC0415 - as above.
         from greenapi_async._media.save import media_bytes  # noqa: PLC0415
@@ -294,7 +293,7 @@ class AsyncStatusesClient:
         return await self._downloading(status, lambda wanted: media_bytes(wanted, file, terms))
 
     async def aclose(self) -> None:
-        """Close the client, and the connections and files unless they are somebody else's. Idempotent."""
+        """Close the client, and its connections and stores unless somebody else owns them. Idempotent."""
         self._instance.close()
         if self._is_first:
             with anyio.CancelScope(shield=True):
@@ -326,9 +325,7 @@ class AsyncStatusesClient:
             return self._shared.stores.setdefault(opened.path, opened)
 
         if isinstance(store, type):
-            raise ConfigurationError(
-                f"store must be an object, not the class {store.__name__} itself: call it"
-            )
+            raise ConfigurationError(f"store must be an object, not the class {store.__name__}: call it")
 
         if isinstance(store, Store):
             return store
@@ -378,7 +375,7 @@ class AsyncStatusesClient:
         *,
         may_help: Callable[[GreenApiError], bool] = operator.attrgetter("retryable"),
     ) -> _T:
-        """Try, and try again `retries` times where that may help."""
+        """Try, and retry `retries` times if that may help."""
         failures = 0
         while True:
             self._instance.check_open()
@@ -398,7 +395,7 @@ class AsyncStatusesClient:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Shared:
-    """What the clients of one family have in common; the first of them closes it."""
+    """What the clients of one family share; the first of them closes it."""
 
     http: Http
     timeout: float
@@ -415,7 +412,7 @@ class _Shared:
 
 
 def _hidden(token: object) -> Secret:
-    """Return the token in what does not show it; one that cannot be a token is not even spelled."""
+    """Return the token wrapped so that it is never shown; an invalid one is not kept at all."""
     return Secret(token if isinstance(token, str) and is_token(token) else "")
 
 
@@ -459,23 +456,21 @@ def _at_least(least: int, name: str, value: object) -> int:
 def _environment(name: str) -> str:
     value = _checked_value(name, os.environ.get(name, ""))
     if not value:
-        raise ConfigurationError(f"{name} is not set: export it, as the console shows it")
+        raise ConfigurationError(f"{name} is not set: export the value that the console shows")
 
     return value
 
 
 def _checked_value(name: str, value: str) -> str:
-    """Return it without white space around; what was meant for a shell to interpret is refused."""
+    """Return it without surrounding whitespace; refuse what only a shell would interpret."""
     value = value.strip()
     if value[:1] in {'"', "'"} and value[:1] == value[-1:]:
         del value
-        raise ConfigurationError(
-            f"{name} stands in quotes: write it without, `docker run --env-file` keeps them"
-        )
+        raise ConfigurationError(f"{name} is in quotes: remove them, `docker run --env-file` does not")
 
     if value.startswith(("${", "$(", "{{")):
         del value
-        raise ConfigurationError(f"{name} is a placeholder that nothing has replaced: write the value itself")
+        raise ConfigurationError(f"{name} is a placeholder that was never replaced: write the value itself")
 
     return value
 
@@ -493,14 +488,14 @@ def _token_from_environment() -> str:
     if not is_token(token):
         del token
         raise ConfigurationError(
-            "GREEN_API_TOKEN_INSTANCE_FILE names a file that holds no token: it must hold that and nothing else"
+            "GREEN_API_TOKEN_INSTANCE_FILE names a file without a token: it must contain the token and nothing else"
         )
 
     return token
 
 
 def _read_token(path: str) -> tuple[str | None, str]:
-    """Return what the file holds, or None and why it cannot be read; a chained error would show what it holds."""
+    """Return the file's content, or None and why it cannot be read; a chained error would show the content."""
     try:
         return Path(path).read_text(encoding="utf-8-sig").strip(), ""
     except OSError as error:

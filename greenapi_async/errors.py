@@ -99,7 +99,7 @@ class ResponseError(GreenApiError):
 
 
 class AuthenticationError(ResponseError):
-    """401: the API does not know this token, or a front-end before it wants a login of its own.
+    """401: the API does not know this token, or a front end before it requires its own login.
 
     Attributes:
         message: what the code means and what to check, then what the API said.
@@ -294,14 +294,14 @@ class DirectoryError(MediaError):
     Attributes:
         message: the directory and the reason.
         http_code: always None.
-        retryable: whether waiting may help, as space may be freed; false for what somebody has to take out of the way.
+        retryable: whether waiting may help, as on a full disk; false if somebody has to remove what is in the way.
     """
 
 
 class RetentionGapError(GreenApiError):
-    """Statuses may have been missed: the API keeps them for 30 days only, or gives fewer.
+    """Statuses may have been missed: the API keeps them for only 30 days, or returned fewer.
 
-    The poller does not raise this error but adds it to `health.gaps`. The vendor documents the retention at
+    The poller does not raise this error; it adds it to `health.gaps`. The vendor documents the retention at
     https://green-api.com/en/docs/api/statuses/GetIncomingStatuses/
 
     Attributes:
@@ -314,19 +314,19 @@ class RetentionGapError(GreenApiError):
     def __init__(self, lost_from: datetime, lost_to: datetime) -> None:
         super().__init__(
             f"statuses from {lost_from:%Y-%m-%d %H:%M} to {lost_to:%Y-%m-%d %H:%M} UTC may be lost: "
-            "they were posted before what the API still gives, and after what was seen"
+            "they are newer than what was seen, but older than what the API still returns"
         )
         self.lost_from = lost_from
         self.lost_to = lost_to
 
 
 class StoreError(GreenApiError):
-    """The store failed; the poller never goes on without it.
+    """The store failed; the poller never continues without it.
 
     Attributes:
         message: which store failed and why.
-        retryable: true where waiting may help: another program holds the file, the disk is full or too many files are
-            open. The poller's loops wait then; `commit`, `Batch.commit` and `poll_once` raise it.
+        retryable: true if waiting may help: another program has locked the file, the disk is full or too many files are
+            open. The poller's loops then wait; `commit`, `Batch.commit` and `poll_once` raise it.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a poller tells about itself: its health, and the events that `on_event` gets."""
+"""What a poller reports about itself: its health, and the events passed to `on_event`."""
 
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -10,19 +10,19 @@ from greenapi_async.errors import GreenApiError, RetentionGapError
 
 @attrs.frozen(kw_only=True)
 class Health:
-    """How a poller fares; a snapshot.
+    """A snapshot of how a poller is doing.
 
     Attributes:
-        state: `"starting"` until the first response or failure, then `"ok"`; `"degraded"` while polls fail, before
-            any worked, too; `"stopped"` after the poller gave up, or `run` or its `async with` block ended; `"stalled"`
-            where a loop was given a status and has not come back for the next, for three intervals and five minutes.
-        last_success_at: when the last response came, by the local clock (aware, UTC).
+        state: `"starting"` until the first response or failure, then `"ok"`; `"degraded"` while polls fail, even before
+            any succeeded; `"stalled"` if a loop has not taken the next status for three intervals and five minutes;
+            `"stopped"` after the poller gave up, or `run` or its `async with` block ended.
+        last_success_at: when the last response arrived, by the local clock (aware, UTC).
         lag: seconds of the server's time not yet covered, or None before the first complete response.
         consecutive_failures: failed polls since the last response.
         last_error: the latest failure, kept after recovery: a `GreenApiError`, or whatever ended `run`.
         polls: responses so far.
         delivered: statuses recorded as handled so far.
-        gaps: times whose statuses may have expired unseen, the latest 16.
+        gaps: the latest 16 periods whose statuses may have expired unseen.
     """
 
     state: Literal["starting", "ok", "degraded", "stalled", "stopped"] = "starting"
@@ -37,12 +37,12 @@ class Health:
 
 @attrs.frozen
 class Polled:
-    """A response came.
+    """A poll succeeded.
 
     Attributes:
         minutes: how many minutes were requested.
         received: statuses in the response.
-        new: those that were not handled before.
+        new: those not handled before.
         seconds: how long the request took.
     """
 
@@ -69,10 +69,10 @@ class PollFailed:
 
 @attrs.frozen
 class Recovered:
-    """A response came again after failures.
+    """A poll succeeded again after failures.
 
     Attributes:
-        after: seconds since the first of them.
+        after: seconds since the first failure.
     """
 
     after: float
@@ -80,11 +80,11 @@ class Recovered:
 
 @attrs.frozen
 class GapDetected:
-    """The API no longer gives the statuses of a time that was not seen.
+    """The API no longer returns the statuses of a period that was not seen.
 
     Attributes:
-        lost_from: start of that time (aware, UTC).
-        lost_to: end of that time (aware, UTC).
+        lost_from: start of the period (aware, UTC).
+        lost_to: end of the period (aware, UTC).
     """
 
     lost_from: datetime

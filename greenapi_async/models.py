@@ -14,7 +14,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class ExtendedTextMessage:
-    """The text of a text status and how it looks; colours and fonts are spelled as by the API.
+    """The text of a text status and its look; colours and fonts are as the API sends them.
 
     Attributes:
         text: the text, or None if absent.

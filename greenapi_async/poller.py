@@ -1,4 +1,4 @@
-"""The one loop: polls on an interval and yields what is new, recording it when it was handled."""
+"""The one loop: polls on an interval, yields what is new and records it once it is handled."""
 
 import math
 import random
@@ -31,11 +31,11 @@ _T = TypeVar("_T")
 
 @attrs.frozen(kw_only=True, eq=False)
 class Batch:
-    """The new statuses of one poll, oldest first; nothing of it is recorded before `commit`.
+    """The new statuses of one poll, oldest first; none is recorded before `commit`.
 
     Attributes:
         statuses: may be empty.
-        checkpoint: how far polling got once they are handled, or None where the response does not tell.
+        checkpoint: how far polling got once they are handled, or None if the response does not say.
     """
 
     statuses: Sequence[Status]
@@ -46,24 +46,24 @@ class Batch:
         """Record the statuses as handled, and that polling got this far: both or neither.
 
         Raises:
-            StoreError: the store failed, and nothing is recorded; call it again where that is `retryable`.
+            StoreError: the store failed, and nothing is recorded; call it again if that is `retryable`.
         """
         await self._deliver(self.statuses, self.checkpoint)
 
 
 class StatusPoller:
-    """An async iterator over every new status; `AsyncStatusesClient.poll` makes it.
+    """An async iterator over every new status; `AsyncStatusesClient.poll` returns it.
 
-    At-least-once, the default: taking the next status records the one before as handled, so what an
-    exception, a `break` or a cancellation interrupts comes again: from the next loop over this poller, or from
-    the next poller on the same store. At-most-once records a status before it yields it.
+    At-least-once, the default, records a status as handled when the next one is taken. So a status that an exception, a
+    `break` or a cancellation interrupts comes again: from the next loop over this poller, or from the next poller on
+    the same store. At-most-once records a status before it yields it.
 
-    What may succeed on retry is retried for as long as it takes; iterating raises the rest.
+    Errors that may be temporary are retried for as long as it takes; iterating raises the rest.
 
     Raises:
-        GreenApiError: what the API refuses, at once before the first response; later when it has refused for five
-            minutes and three tries, with nothing in between that works or may work on retry.
-        StoreError: at once, unless it is `retryable`: a store that is busy or full is waited for.
+        GreenApiError: a refusal by the API: at once before the first response, after it once it has lasted five minutes
+            and three tries, without a success or a retryable failure in between.
+        StoreError: at once, unless it is `retryable`: the poller waits for a store that is busy or full.
         RuntimeError: two tasks iterate at the same time.
     """
 
@@ -99,7 +99,7 @@ class StatusPoller:
 
     @property
     def health(self) -> Health:
-        """How the poller fares now."""
+        """How the poller is doing now."""
         return self._journal.current(lag=self._ticker.lag(self._covered_until))
 
     def __aiter__(self) -> Self:
@@ -123,24 +123,25 @@ class StatusPoller:
     ) -> None:
         """Await `handler(status)` for every new status, in order, in the caller's task, until an exception ends it.
 
-        A status is recorded as handled when its handler has returned. Cancellation stops it, as it stops a loop.
-        Without `attempts`, what the handler raises ends it, and the status comes again from the next `run`. With them,
-        the handler is tried again after a wait that doubles from 2 up to 60 seconds, half of it at random; what fails at
-        every attempt goes to `set_aside`, and the next status follows. A new process counts attempts anew.
+        A status is recorded as handled once its handler has returned. Cancellation stops it, as it stops a loop.
+        Without `attempts`, an exception from the handler ends it, and the status comes again from the next `run`. With
+        `attempts`, the handler is retried after a wait that doubles from 2 up to 60 seconds, half of it random; a
+        status that fails at every attempt goes to `set_aside`, and the next one follows. A new process counts attempts
+        from zero.
 
-        However it ends, `health` tells "stopped"; an exception is its `last_error`, and logged as one ERROR that shows
-        the types of the error and the status and the id, no texts.
+        However it ends, `health.state` is then "stopped". An exception becomes `health.last_error`, and is logged as
+        one ERROR that shows its type and the status' type and id, but no text.
 
         Args:
             handler: an async function.
-            attempts: how often a status is tried, 1 or more; wants `set_aside`.
-            set_aside: an async function that gets a status and its last error, to keep both for a person. What it
-                raises ends `run`, and the status comes again.
+            attempts: how often a status is tried, 1 or more; requires `set_aside`.
+            set_aside: an async function that gets a status and its last error, to keep both for somebody to look at. An
+                exception from it ends `run`, and the status comes again.
 
         Raises:
             ConfigurationError: an argument is wrong, or the poller's delivery is at-most-once.
-            RuntimeError: it runs already.
-            Exception: what the handler raises, without `attempts`; what `set_aside` raises; what iterating raises.
+            RuntimeError: it is already running.
+            Exception: from the handler, without `attempts`; from `set_aside`; or from iterating.
         """
         handling.check(handler, attempts, set_aside)
         if self._delivery == "at-most-once":
@@ -164,13 +165,13 @@ class StatusPoller:
         return StatusBatches(self._put_back, self._next_batch, self.aclose)
 
     async def poll_once(self) -> Batch:
-        """Poll once, without waiting, for a scheduler that owns the loop. State lives in the store alone.
+        """Poll once, without waiting, for a scheduler that owns the loop. All state is in the store.
 
         Nothing is recorded before `Batch.commit`, whatever the poller's delivery. What a loop over this poller left
         unhandled comes again.
 
         Raises:
-            GreenApiError: whatever went wrong; when to poll again is the scheduler's to decide.
+            GreenApiError: whatever went wrong; when to poll again is up to the scheduler.
         """
         with self._alone():
             self._journal.handled()
@@ -187,17 +188,17 @@ class StatusPoller:
             return batch
 
     async def commit(self) -> None:
-        """Record what was last yielded as handled, now: before a `break`, for instance.
+        """Record what was last yielded as handled now, for example before a `break`.
 
         Raises:
-            StoreError: the store failed; call it again where that is `retryable`.
+            StoreError: the store failed; call it again if that is `retryable`.
         """
         with self._alone():
             await self._record_yielded()
             self._journal.handled()
 
     async def aclose(self) -> None:
-        """End the poller, as its `async with` block does: nobody will take statuses any more. Idempotent.
+        """End the poller, as leaving its `async with` block does: it yields no more statuses. Idempotent.
 
         It records nothing, and leaves the client open.
         """
@@ -306,7 +307,7 @@ class StatusPoller:
             self._covered_until = checkpoint.marks[0]
 
     async def _patiently(self, step: Callable[[], Awaitable[_T]]) -> _T:
-        """Take a step that needs the store only, as often as it takes where the store is busy or full."""
+        """Take a step that needs only the store, and repeat it while the store is busy or full."""
         while True:
             try:
                 return await step()
@@ -336,7 +337,7 @@ class StatusPoller:
                 self._checkpoint = batch.checkpoint
 
     def _wait_after(self, error: GreenApiError) -> float:
-        """Return the seconds until the next try, or raise the error where there is none."""
+        """Return the seconds until the next try, or raise the error if there is none."""
         self._journal.failed(error)
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing.
         seconds = self._backoff.fail(error, now=self._clocks.monotonic(), jitter=jitter)
@@ -380,7 +381,7 @@ class StatusPoller:
         return list(by_key.values())
 
     async def _record_past(self, past: Sequence[Status], tick: Tick) -> None:
-        """Record what was posted before the poller began, and where it begins."""
+        """Record what was posted before the poller's beginning, and that beginning."""
         unfinished = None if tick.outcome is None else tick.outcome.unfinished
         if (past and tick.tells_the_past) or unfinished is not None:
             await self._record(past, unfinished)
@@ -408,5 +409,5 @@ class StatusBatches:
         return await self._next_batch()
 
     async def aclose(self) -> None:
-        """End the poller whose batches these are."""
+        """End the poller that these batches belong to."""
         await self._aclose()

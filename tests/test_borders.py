@@ -134,7 +134,7 @@ def test_a_store_is_told_by_isinstance():
 
 @pytest.mark.parametrize("store", [MemoryStore, SQLiteStore])
 def test_the_class_of_a_store_is_told_as_that(store):
-    with pytest.raises(ConfigurationError, match=f"the class {store.__name__} itself: call it"):
+    with pytest.raises(ConfigurationError, match=f"the class {store.__name__}: call it"):
         client(FakeApi()).poll(store=store)
 
 

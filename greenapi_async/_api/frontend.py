@@ -1,4 +1,4 @@
-"""What responds in place of the API: a front-end, known by its web page or by the login it wants. Pure."""
+"""Front ends that respond in place of the API, recognized by their web page or login prompt. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _LONGEST_TITLE = 1024
 
 
 def page_title(headers: Mapping[str, str], body: bytes) -> str | None:
-    """Return the title of a web page, maybe an empty one, or None where the body is no page: the API sends JSON."""
+    """Return the title of a web page, possibly empty, or None if the body is not a page: the API sends JSON."""
     text = body.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text.startswith(b"<"):  # Plain text is the API's own, whatever type it is labelled with.
         return None
@@ -20,19 +20,19 @@ def page_title(headers: Mapping[str, str], body: bytes) -> str | None:
     if not 0 <= end <= _LONGEST_TITLE:
         return ""
 
-    import html  # noqa: PLC0415 - its table of entities is a twentieth of our import, for what hardly ever comes.
+    import html  # noqa: PLC0415 - its table of entities is a twentieth of our import, and hardly ever needed.
 
     start = len(text) - len(title)
     return html.unescape(_decoded(text[start : start + end], headers.get("content-type", ""), text))
 
 
 def wants_login(headers: Mapping[str, str]) -> str:
-    """Return what login a front-end wants, in its words, or nothing: the API never asks for one."""
+    """Return the login that a front end requires, in its own words, or nothing: the API never requires one."""
     return headers.get("www-authenticate", "")
 
 
 def _decoded(title: bytes, content_type: str, page: bytes) -> str:
-    """Return the title by the charset that is declared, or as UTF-8."""
+    """Return the title decoded with the declared charset, or as UTF-8."""
     declared = _CHARSET.search(content_type) or _CHARSET.search(
         page[:_LONGEST_TITLE].decode(errors="replace")
     )

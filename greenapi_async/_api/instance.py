@@ -40,9 +40,9 @@ class Answer:
     """What a poller needs of a complete 200.
 
     Attributes:
-        page: its items; None where the API sent nothing or `null`, which may be "none" or a hiccup.
+        page: its items; None if the API sent nothing or `null`, which may mean "none" or be a hiccup.
         date: UNIX seconds of the `Date` header, or None without a usable one.
-        cached: whether it comes from a cache (`Age` above 0), so that its time is not the server's now.
+        cached: whether it comes from a cache (`Age` above 0), so its time is not the server's current time.
         duration: seconds from sending the request to the body's last byte.
     """
 
@@ -53,7 +53,7 @@ class Answer:
 
 
 class Instance:
-    """Requests statuses of one instance; several share one `Http`.
+    """Requests the statuses of one instance; several instances share one `Http`.
 
     Attributes:
         id_instance: its digits.
@@ -63,7 +63,7 @@ class Instance:
     def __init__(
         self, http: Http, id_instance: object, token: Secret, *, api_url: object, period: float
     ) -> None:
-        """Check what a user gave; `period` is the seconds from one request to the next.
+        """Check the user's arguments; `period` is the seconds from one request to the next.
 
         Raises:
             ConfigurationError: an argument is wrong; the message names it.
@@ -84,7 +84,7 @@ class Instance:
         return type(self)(self._http, id_instance, token, api_url=api_url, period=self._period)
 
     def close(self) -> None:
-        """Take no more requests, and end what is waited for here; the `Http` is its owner's to close."""
+        """Accept no more requests, and end all waits here; closing the `Http` is up to its owner."""
         self._closed = True
         self._http.end_waits(self)
 
@@ -93,7 +93,7 @@ class Instance:
         return self._http.until_closed(self)
 
     def check_open(self) -> None:
-        """Raise `ClientClosedError` where this, or the `Http` underneath, is closed."""
+        """Raise `ClientClosedError` if this, or the `Http` underneath, is closed."""
         if self._closed or self._http.closed:
             raise ClientClosedError("this client is closed: make a new one")
 
@@ -110,10 +110,10 @@ class Instance:
 
         Raises:
             ClientClosedError: this, or the client underneath, is closed.
-            TransportError: no whole response came within the timeout.
-            ResponseError: the response refuses.
+            TransportError: no complete response arrived within the timeout.
+            ResponseError: the API refused.
             BodyTooLargeError: the response is larger than `max_body`.
-            DecodeError: the response is packed wrongly, or is no array of statuses.
+            DecodeError: the response is wrongly compressed, or not an array of statuses.
         """
         response, page = await self._requested(minutes, scan)
         return Answer(
@@ -126,7 +126,7 @@ class Instance:
     async def _requested(
         self, minutes: int | None, decode: Callable[[bytes], Awaitable[_T]]
     ) -> tuple[Response, _T | None]:
-        """Request once; the errors that leave here carry neither bodies nor objects of the HTTP library."""
+        """Send one request; errors leave here without bodies or objects of the HTTP library."""
         self.check_open()
         try:
             response = await self._response(minutes)
@@ -140,7 +140,7 @@ class Instance:
     async def _response(self, minutes: int | None) -> Response:
         try:
             return await self._exchange(minutes)
-        except BaseException as error:  # noqa: BLE001 - it goes on as it is.
+        except BaseException as error:  # noqa: BLE001 - it is raised again unchanged.
             # The frames below show the URL to whoever prints a traceback with locals, even that of a Ctrl-C.
             raise sealed(error)  # noqa: B904 - it is the same exception.
 
@@ -161,7 +161,7 @@ class Instance:
                 token_sent=url.was_read,
             )
 
-        # A short made-up token may be a word of somebody's text.
+        # A short made-up token may be a word in somebody's text.
         if self._token.is_distinctive or response.body.lstrip()[:1] != b"[":
             response = attrs.evolve(response, body=await redacted(response.body, self._token))
 
@@ -177,7 +177,7 @@ def _checked_id(id_instance: object) -> str:
     digits = str(id_instance)
     if isinstance(id_instance, bool) or not (digits.isascii() and digits.isdigit()):
         raise ConfigurationError(
-            "id_instance must be digits, as the console shows it (GREEN_API_ID_INSTANCE)"
+            "id_instance must be digits, as shown in the console (GREEN_API_ID_INSTANCE)"
         )
 
     return digits
@@ -186,7 +186,7 @@ def _checked_id(id_instance: object) -> str:
 def _checked_token(token: Secret) -> Secret:
     if not token.reveal():
         raise ConfigurationError(
-            "api_token_instance must be a text without white space (GREEN_API_TOKEN_INSTANCE)"
+            "api_token_instance must be a string without whitespace (GREEN_API_TOKEN_INSTANCE)"
         )
 
     return token
@@ -197,8 +197,8 @@ def _checked_api_url(api_url: object, token: Secret) -> "httpx.URL":
     text = url_text(api_url)
     if token.is_pasted_in(text):
         raise ConfigurationError(
-            "api_url must be the address alone, like https://1101.api.green-api.com, without the id and the token, "
-            "which are arguments of their own (GREEN_API_URL)"
+            "api_url must be only the address, like https://1101.api.green-api.com: the id and the token are "
+            "separate arguments (GREEN_API_URL)"
         )
 
     url = parsed_url(text) if text and not {"?", "#", "@"} & set(text) else None
@@ -207,7 +207,7 @@ def _checked_api_url(api_url: object, token: Secret) -> "httpx.URL":
 
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
         raise ConfigurationError(
-            "api_url must begin with https://, for the token travels in it (GREEN_API_URL)"
+            "api_url must begin with https://, because it carries the token (GREEN_API_URL)"
         )
 
     return url

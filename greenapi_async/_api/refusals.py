@@ -1,4 +1,4 @@
-"""What a response means that brings no array: HTTP code, headers and body in, our error out. Pure."""
+"""The meaning of a response without an array: HTTP code, headers and body in, our error out. Pure."""
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -23,7 +23,7 @@ from greenapi_async.errors import (
 )
 
 _SILENT = "the API did not say why"
-_PAGE = "a web page came, which is not the API's: is a proxy or a captive portal in the way?"
+_PAGE = "received a web page instead of the API's JSON: is a proxy or a captive portal in the way?"
 _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
     401: (AuthenticationError, "the API does not know this token: check GREEN_API_TOKEN_INSTANCE"),
     403: (
@@ -32,11 +32,11 @@ _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
     ),
     404: (NotFoundError, "no such method at this address: check api_url (GREEN_API_URL)"),
 }
-_LOGIN = "not the API, but something in front of it wants a login: check api_url (GREEN_API_URL) and what is in between"
-_TOO_OFTEN = "more than one request a second: perhaps this instance is polled twice"
+_LOGIN = "something in front of the API requires a login: check api_url (GREEN_API_URL) and any proxy"
+_TOO_OFTEN = "more than one request a second: is another program polling this instance?"
 _NEVER_GOT_IT = (
-    "the API does not know this token, for it never got it: the transport of http_client, or a hook, sends *** in its "
-    "place; let it send request.url as it came, or a copy_with of that, whose raw_path holds the token"
+    "the API does not know this token because it never received it: the transport of http_client, or a hook, sends *** "
+    "in its place; it must send request.url as it is, or a copy_with of it, whose raw_path holds the token"
 )
 
 
@@ -48,10 +48,10 @@ def refusal(
     *,
     token_sent: bool = True,
 ) -> ResponseError:
-    """Return the error that a response other than 200 stands for.
+    """Return the error for a response other than 200.
 
-    Of the stranger's words nothing is quoted but what `quotable` leaves of them, cut at 512 bytes. The codes are those
-    of https://green-api.com/en/docs/api/common-errors/
+    Only what `quotable` leaves of a stranger's text is quoted, truncated to 512 bytes. The codes are listed at
+    https://green-api.com/en/docs/api/common-errors/
     """
     title = page_title(headers, body)
     login = printable(quotable(wants_login(headers))) if http_code == 401 else ""
@@ -88,9 +88,9 @@ def refusal(
 
 
 def says_nothing(http_code: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Return whether a 2xx that is no 200 brings no statuses: it is empty, or an empty array.
+    """Return whether a 2xx other than 200 means no statuses: it is empty, or an empty array.
 
-    An empty body that was announced as a longer one could not be read.
+    An empty body with a longer announced length is one that could not be read.
     """
     unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     empty = http_code == 204 or not (body or unread)
@@ -100,12 +100,12 @@ def says_nothing(http_code: int, headers: Mapping[str, str], body: bytes) -> boo
 def array_in(
     body: bytes, *, headers: Mapping[str, str] | None = None, quotable: Callable[[str], str] = str
 ) -> bytes | None:
-    """Return the JSON array that a 200 brings, or None where it says nothing: it is empty or `null`.
+    """Return the JSON array in a 200, or None if there is nothing: an empty body or `null`.
 
-    An array comes without what may stand around it; whether it is one to its end is for the decoder to find out.
+    The array is stripped of whatever may surround it; whether it is valid to its end is for the decoder to find out.
 
     Raises:
-        DecodeError: the body is no JSON, or something else than an array.
+        DecodeError: the body is not JSON, or not an array.
         InstanceNotReadyError: it says so.
     """
     trimmed = body.strip()
@@ -143,7 +143,7 @@ def _no_array(value: Any, quotable: Callable[[str], str]) -> GreenApiError:
 
 
 def _told(body: bytes) -> str:
-    """Return what a refusal says in words, as it came."""
+    """Return the text of a refusal, unchanged."""
     text = body.decode(errors="replace").strip()
     told = loads_object(text)
     return str(told.get("message") or told.get("reason") or text)
@@ -155,11 +155,11 @@ def _quoted(said: str) -> str:
 
 def _titled(title: str, quotable: Callable[[str], str]) -> str:
     words = printable(quotable(title))
-    return f'; its page says "{words}"' if words else "; it is a page without a title that can be shown"
+    return f'; its page says "{words}"' if words else "; the page has no title that can be shown"
 
 
 def _not_ready(told: str, said: str, http_code: int) -> InstanceNotReadyError | None:
-    """Return the error if that is what was told; of it, only what is said is quoted."""
+    """Return the error if `told` says so; only `said` is quoted."""
     # "instance is starting or not authorized" may be over in seconds, so "starting" is looked for first.
     for reason in ("starting", "not authorized"):
         if reason in told.lower():
@@ -176,7 +176,7 @@ def _quota(body: Mapping[str, Any], quotable: Callable[[str], str]) -> QuotaExce
     description = printable(quotable(str(told.get("description") or ""))) or None
 
     return QuotaExceededError(
-        description or "the quota of the plan is used up",
+        description or "the plan's quota is used up",
         method=printable(quotable(str(told.get("method") or ""))) or None,
         used=_count(told.get("used")),
         total=_count(told.get("total")),
@@ -197,14 +197,14 @@ def _redirect(
 ) -> UnexpectedRedirectError:
     where = quotable(host_in(location) or "") or None
     return UnexpectedRedirectError(
-        f"redirected to {where or 'elsewhere'}: is a proxy or a captive portal in the way?",
+        f"redirected to {where or 'another address'}: is a proxy or a captive portal in the way?",
         http_code=http_code,
         location=where,
     )
 
 
 def _seconds(retry_after: str, date: str) -> float | None:
-    """Return the seconds of a Retry-After header; one that is a date counts from the response's own."""
+    """Return the seconds in a Retry-After header; a date is relative to the response's own `Date`."""
     try:
         seconds = float(retry_after)
     except ValueError:
@@ -216,5 +216,5 @@ def _seconds(retry_after: str, date: str) -> float | None:
 def _seconds_between(earlier: str, later: str) -> float:
     try:
         return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
-    except (TypeError, ValueError, OverflowError):  # One is no date, or one alone tells a time zone.
+    except (TypeError, ValueError, OverflowError):  # One is not a date, or only one has a time zone.
         return -1.0

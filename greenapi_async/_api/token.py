@@ -1,4 +1,4 @@
-"""The token: held so that it does not print, found in what others say, kept out of their logs."""
+"""The token: never printed, found in what others echo, kept out of their logs."""
 
 import functools
 import logging
@@ -15,10 +15,10 @@ import httpx
 from greenapi_async._turn import Turn
 
 MASK: Final = "***"
-_CUT: Final = "(not shown: it holds the token)"
+_CUT: Final = "(not shown: it contains the token)"
 _CALL = "/wainstance"
 _DISTINCTIVE = 16
-_DEEPEST = 16  # Nobody encodes more often by mistake; each level is a pass over the whole.
+_DEEPEST = 16  # Nobody encodes more often by mistake, and each level is a pass over the whole text.
 _LARGE = 1024 * 1024
 _ESCAPE = re.compile(r"[\\%]u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 _TALKATIVE_LOGGERS = [
@@ -37,7 +37,7 @@ _TALKATIVE_LOGGERS = [
 
 
 class Secret:
-    """A text that prints as `***` and does not pickle; `reveal` gives it, `quotable` and `redact` find it."""
+    """A string that prints as `***` and cannot be pickled; `reveal` returns it, `quotable` and `redact` find it."""
 
     __slots__ = ("_folded", "_spellings", "_text")
 
@@ -51,25 +51,25 @@ class Secret:
         self._folded = {level.casefold() for level in islice(_levels(text), _DEEPEST)}
 
     def reveal(self) -> str:
-        """Return the text: only ever for the wire."""
+        """Return the string: only for sending it."""
         return self._text
 
     @property
     def is_distinctive(self) -> bool:
-        """Whether no other text is likely to contain it: a made-up "token" is in many."""
+        """Whether it is unlikely to occur in other text by chance, unlike a made-up "token"."""
         return len(self._text) >= _DISTINCTIVE
 
     def quotable(self, text: str) -> str:
-        """Return a stranger's words, or none of them where the token is in them, however it is encoded and cased."""
+        """Return a stranger's text, or a placeholder if it contains the token, however encoded and in any case."""
         return "" if self._is_in(text) else text
 
     def is_pasted_in(self, url: str) -> bool:
-        """Return whether an address is one of a whole call, which holds the token, or else holds it."""
+        """Return whether an address is that of a whole call, which includes the token, or otherwise contains it."""
         is_call = any(_CALL in level.casefold() for level in islice(_levels(url), _DEEPEST))
         return is_call or (self.is_distinctive and self._is_in(url))
 
     def occurs(self, body: bytes, start: int, stop: int) -> bool:
-        """Tell whether it begins between two places of a body, raw or percent-encoded."""
+        """Return whether it begins between two offsets of a body, raw or percent-encoded."""
         return any(body.find(each, start, stop + len(each) - 1) >= 0 for each in self._spellings)
 
     def redact(self, body: bytes) -> bytes:
@@ -97,11 +97,11 @@ class Secret:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret does not pickle, nor does the URL that holds it: pickle str(url)")
+        raise TypeError("a secret cannot be pickled, nor can the URL that holds it: pickle str(url)")
 
 
 def _levels(text: str) -> Iterator[str]:
-    """Yield a text, then decoded once, twice, and so on until that changes nothing."""
+    """Yield a text as it is, decoded once, decoded twice, and so on until nothing changes."""
     while True:
         yield text
         decoded = _decoded(text)
@@ -112,16 +112,16 @@ def _levels(text: str) -> Iterator[str]:
 
 
 def _decoded(text: str) -> str:
-    """Undo one round of JSON's (and Python's), percent and HTML encoding."""
+    """Undo one round of JSON (and Python), percent and HTML encoding."""
     plain = unquote(_ESCAPE.sub(_character, text))
     if "&" not in plain:
         return plain
 
-    import html  # noqa: PLC0415 - its table of entities is a twentieth of our import, for what hardly ever comes.
+    import html  # noqa: PLC0415 - its table of entities is a twentieth of our import, and hardly ever needed.
 
     try:
         return html.unescape(plain)
-    except ValueError:  # A number of thousands of digits.
+    except ValueError:  # A number with thousands of digits.
         return plain
 
 
@@ -131,12 +131,12 @@ def _character(escape: re.Match[str]) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Return whether it can be a token: printable, with no white space."""
+    """Return whether it can be a token: printable, without whitespace."""
     return bool(text) and text.isprintable() and " " not in text
 
 
 def watch_loggers() -> None:
-    """Let what is `on_the_wire` be redacted in the HTTP libraries' logs; idempotent."""
+    """Redact from the HTTP libraries' logs whatever is `on_the_wire`; idempotent."""
     for logger in _TALKATIVE_LOGGERS:
         logger.addFilter(_redact_record)
 
@@ -146,7 +146,7 @@ _on_the_wire: ContextVar[Secret] = ContextVar("_on_the_wire")
 
 @contextmanager
 def on_the_wire(secret: Secret) -> Iterator[None]:
-    """Redact what the HTTP libraries log meanwhile: a Location or a broken header line can echo the token."""
+    """Redact what the HTTP libraries log while the body runs: a Location or a broken header line can echo the token."""
     previous = _on_the_wire.set(secret)
     try:
         yield
@@ -172,10 +172,10 @@ _parsed = functools.lru_cache(maxsize=1024)(httpx.URL)  # Most requests are sent
 
 
 class MaskedURL(httpx.URL):
-    """A URL that reads as `…/***` wherever it is shown, and holds the token only in what goes on the wire.
+    """A URL that reads as `…/***` wherever it is shown, and contains the token only in what is sent.
 
-    httpx logs every URL at INFO, and the token stands in its path. Copies that are made by its own methods hold it,
-    too; `httpx.URL(url)`, `httpx.Request(…, url)` and its text do not.
+    httpx logs every URL at INFO, and the token is in its path. Copies made by its own methods also hold it;
+    `httpx.URL(url)`, `httpx.Request(…, url)` and its text do not.
     """
 
     def __init__(self, url: str | httpx.URL, token: Secret, reads: list[None] | None = None) -> None:
@@ -192,11 +192,11 @@ class MaskedURL(httpx.URL):
 
     @property
     def was_read(self) -> bool:
-        """Whether anybody has read what goes on the wire, of this or of a copy."""
+        """Whether anything has read what is to be sent, from this or from a copy."""
         return bool(self._reads)
 
     def copy_with(self, **changes: Any) -> httpx.URL:
-        """Return a copy that holds the token as well, where its path still has a place for it."""
+        """Return a copy that also holds the token, if its path still has a place for it."""
         raw_path = changes.get("raw_path")
         if isinstance(raw_path, bytes):
             changes["raw_path"] = raw_path.replace(self._spelled().encode(), MASK.encode())
@@ -204,7 +204,7 @@ class MaskedURL(httpx.URL):
         return self._like_this(super().copy_with(**changes))
 
     def join(self, url: httpx.URL | str) -> httpx.URL:
-        """Return an absolute URL that holds the token as well, where its path still has a place for it."""
+        """Return an absolute URL that also holds the token, if its path still has a place for it."""
         return self._like_this(super().join(url))
 
     def _like_this(self, url: httpx.URL) -> httpx.URL:

@@ -70,7 +70,7 @@ class Api:
 
     @property
     def faults(self) -> FaultQueue:
-        """What goes wrong: each request to getIncomingStatuses takes one from the left; None changes nothing."""
+        """The faults to come: each request to getIncomingStatuses takes one from the left; None changes nothing."""
         return self._faults
 
     @faults.setter
@@ -139,12 +139,13 @@ class Api:
             late: how many seconds in the past its timestamp is.
             at: its timestamp in UNIX seconds, in place of `late`.
             address_after: seconds until a media status has its `downloadUrl`, which is empty until then.
-            file_after: seconds until its file is there, which answers 404 until then.
+            file_after: seconds until its file is there; requests for it get 404 until then.
             fields: fields of the JSON object to add or replace; None removes one.
 
         Raises:
-            TypeError: `of` is no status and no id.
-            ValueError: there is no such kind, or `of` is missing for `"deleted"`, given for another, or without an id.
+            TypeError: `of` is neither a status nor an id.
+            ValueError: there is no such kind, or `of` is missing for `"deleted"`, given for another kind, or without an
+                id.
         """
         now = self.clock()
         body = content(
@@ -171,7 +172,7 @@ class Api:
         self._feed.add(item, now=self.clock())
 
     def respond(self, request: Request) -> Response:
-        """Return the response to a request. Of a fault, only what changes the response itself applies."""
+        """Return the response to a request. Only those parts of a fault apply that change the response itself."""
         return self.decide(request)[0]
 
     def decide(self, request: Request) -> tuple[Response, Fault]:

@@ -1,4 +1,4 @@
-"""What a test in another language does over HTTP: post statuses, and put faults in and take them out."""
+"""What a test in another language does over HTTP: post statuses, and add and remove faults."""
 
 import json
 from collections.abc import Callable
@@ -21,11 +21,11 @@ _WRONG = (TypeError, ValueError, ArithmeticError, RecursionError)
 def control(
     request: Request, *, post: Callable[..., dict[str, Any]], queue: FaultQueue, now: float
 ) -> Response:
-    """Return the response to a request below `/_simulator/`; a wrong one is refused with 400 and says why.
+    """Return the response to a request below `/_simulator/`; a wrong one gets a 400 that says why.
 
     `POST /_simulator/statuses` takes an object with the arguments of `post`, and returns the status.
-    `POST /_simulator/faults` takes `{"Refuse": [502]}`: a fault and its arguments, numbers, texts and booleans;
-    `DELETE /_simulator/faults` takes all out. Both return how many are waiting.
+    `POST /_simulator/faults` takes `{"Refuse": [502]}`: a fault and its arguments (numbers, strings and booleans);
+    `DELETE /_simulator/faults` removes all. Both return how many are waiting.
     """
     try:
         match request.method, request.path.removeprefix(PREFIX):
@@ -38,7 +38,7 @@ def control(
                 queue.clear()
                 result = {"waiting": 0}
             case _:
-                return _refusal(404, "there is POST statuses, POST faults and DELETE faults", now)
+                return _refusal(404, "use POST statuses, POST faults or DELETE faults", now)
     except _WRONG as error:
         return _refusal(400, str(error), now)
 
@@ -63,7 +63,7 @@ def _fault(named: dict[str, Any]) -> faults.Fault:
 
     [(name, arguments)] = named.items()
     if not isinstance(arguments, list) or not all(isinstance(each, int | float | str) for each in arguments):
-        raise ValueError(f"the arguments of {name} must be a list of numbers, texts and booleans")
+        raise ValueError(f"the arguments of {name} must be a list of numbers, strings and booleans")
 
     return _FAULTS[name](*arguments)
 

@@ -17,7 +17,7 @@ class Media:
     Attributes:
         content: the bytes of the file.
         content_type: its Content-Type.
-        since: when it is there, by the simulator's clock; 404 until then.
+        since: when it appears, by the simulator's clock; 404 until then.
     """
 
     content: bytes

@@ -8,7 +8,7 @@ from greenapi_async.simulator.faults import Fault
 
 
 class FaultQueue(deque[Fault | None]):
-    """A deque of faults; a wrong object is refused where it is put in, not when it would be sent.
+    """A deque of faults; a wrong object is rejected when it is added, not when it would be applied.
 
     It can be changed from any thread.
     """

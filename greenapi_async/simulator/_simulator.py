@@ -16,17 +16,17 @@ from greenapi_async.simulator._server import serve
 
 
 class Simulator(Api):
-    """A GREEN-API with one instance on loopback, for tests, demos and experiments.
+    """A GREEN-API with one instance, on loopback, for tests, demos and experiments.
 
     `async with Simulator() as api:` listens at `api.url`; leaving the block closes every connection. Entering it
     again listens at the same address, with the same statuses. Without `async with` it opens no sockets, and
     `respond` can back a mock transport.
 
-    `with Simulator() as api:` does the same from a thread of its own: for code that is not async, and for a fixture of
-    any plugin. `post`, `post_raw`, `faults`, `media_faults`, `clock` and `contacts` can be used from any thread.
+    `with Simulator() as api:` does the same in a thread of its own, for code that is not async and for fixtures of any
+    pytest plugin. `post`, `post_raw`, `faults`, `media_faults`, `clock` and `contacts` can be used from any thread.
 
-    `async with` begins and ends in the same task: inside a test, or in a fixture of anyio's pytest plugin. A fixture of
-    pytest-asyncio ends in a different task from the one it began in, which anyio does not allow: use `with` there.
+    `async with` must begin and end in the same task: inside a test, or in a fixture of anyio's pytest plugin. A
+    pytest-asyncio fixture ends in a different task, which anyio does not allow: use `with` there.
 
     Args:
         id_instance: the instance id that a request must have.

@@ -71,8 +71,8 @@ def id_to_delete(kind: Kind, of: str | Mapping[str, Any] | HasId | None) -> str 
     """Return the id of the status that a `"deleted"` one deletes, or None for another kind.
 
     Raises:
-        TypeError: it is no status and no id.
-        ValueError: there is none, or one for a kind that deletes none, or it has no id.
+        TypeError: it is neither a status nor an id.
+        ValueError: it is missing, given for a kind that deletes nothing, or has no id.
     """
     if kind != "deleted":
         if of is not None:

@@ -65,7 +65,7 @@ def _is_json(_: object, __: object, value: Any) -> None:
 
 def _is_header(_: object, field: "attrs.Attribute[Any]", text: Any) -> None:
     if not (isinstance(text, str) and text.isascii()):
-        raise TypeError(f"{field.name} must be ASCII texts, not {text!r}")
+        raise TypeError(f"{field.name} must be ASCII strings, not {text!r}")
 
 
 _HEADERS = validators.deep_mapping(_is_header, validators.optional(_is_header))
@@ -271,9 +271,9 @@ class Truncate(Fault):
     """Send only part of the body, then close the connection.
 
     Attributes:
-        keep: the fraction of the body to send; after 1.0 the close comes unannounced.
+        keep: the fraction of the body to send; 1.0 sends all of it, then closes the connection unannounced.
         framing: what marks the end of the body: Content-Length, chunks, or only the close, which makes a truncated
-            body look complete; so does `"rechunked"`, whole chunks as by a proxy whose origin closed.
+            body look complete; so does `"rechunked"`: complete chunks, as from a proxy whose origin closed.
     """
 
     keep: float = attrs.field(default=0.5, validator=(_NUMBER, validators.le(1)))

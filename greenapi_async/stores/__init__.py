@@ -1,4 +1,4 @@
-"""Where a poller keeps what it has handled."""
+"""Where a poller keeps track of what it has handled."""
 
 from greenapi_async.stores.base import Checkpoint, Store
 from greenapi_async.stores.memory import MemoryStore

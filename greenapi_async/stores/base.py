@@ -1,4 +1,4 @@
-"""What a store keeps for a poller: which statuses were handled, and how far polling got."""
+"""What a store keeps for a poller: the statuses it handled, and how far it got."""
 
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
@@ -8,13 +8,13 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """How far polling got; opaque to a store, which keeps it and gives it back.
+    """How far polling got; opaque to a store, which keeps and returns it.
 
     Attributes:
         marks: server times (UNIX seconds), one for each rung of the ladder.
-        catching_up: whether the first response of all is not wholly recorded yet.
-        begins: the server time (UNIX seconds) from which on a first run yields; what was posted before is recorded
-            and not yielded. None where the checkpoint does not tell.
+        catching_up: whether the very first response is not completely recorded yet.
+        begins: the server time (UNIX seconds) from which a first run yields statuses; earlier ones are recorded but not
+            yielded. None if the checkpoint does not say.
     """
 
     marks: tuple[float, ...]
@@ -26,8 +26,8 @@ class Checkpoint:
 class Store(Protocol):
     """The memory of a poller. `scope` keeps instances apart; it is the `id_instance`.
 
-    Every failure is raised as `StoreError`: the poller never goes on without its store. One that waiting may help is
-    raised as `retryable` within a few seconds; the poller waits then, and can be cancelled.
+    Raise every failure as `StoreError`: the poller never continues without its store. If waiting may help, raise it as
+    `retryable` within a few seconds; the poller then waits, and can be cancelled.
     """
 
     async def load(self, scope: str) -> Checkpoint | None:
@@ -39,13 +39,12 @@ class Store(Protocol):
     async def record(self, scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
         """Keep the ids, first seen at the server time `now`, and the checkpoint: both or neither.
 
-        An id that is kept already keeps its time. Where `checkpoint` is None, the one before stays. The poller
-        shields it from anyio's cancellation; asyncio's own ignores shields, so what writes elsewhere finishes
-        there.
+        An id that is already kept keeps its time. If `checkpoint` is None, the previous one stays. The poller shields
+        the call from anyio's cancellation; asyncio's own ignores shields, so a write in a thread must finish there.
         """
 
     async def forget(self, scope: str, before: float) -> None:
         """Drop the ids first seen before that server time."""
 
     async def aclose(self) -> None:
-        """Free what the store holds open; idempotent."""
+        """Close what the store has open; idempotent."""

@@ -1,4 +1,4 @@
-"""What every store has to do, as tests that a store of your own can run; they need hypothesis."""
+"""What every store must do, as tests that you can run on your own store; they need hypothesis."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from itertools import count
@@ -20,9 +20,9 @@ _ODD_IDS = ("", " ", "3A#deleted", "a'b\"c;--", "\x00", "Привет 🌷", "\u
 
 
 class StoreConformance:
-    """The tests; subclass it in a test module as `TestMyStore`, and say how a store is made.
+    """The tests: subclass it in a test module as `TestMyStore`, and define how to make a store.
 
-    They are plain methods, each with event loops of its own, and run under pytest without any plugin.
+    They are plain methods, each with its own event loops, and run under pytest without any plugin.
     """
 
     backend: Literal["asyncio", "trio"] = "asyncio"
@@ -38,7 +38,7 @@ class StoreConformance:
     def reopened(self, store: Store) -> Store:
         """Return another store over the same data, as after a restart; the given one is closed.
 
-        One that lives in memory may return itself, as this does.
+        A store in memory may return itself, as this does.
         """
         return store
 
@@ -63,7 +63,7 @@ class StoreConformance:
         self._run(check)
 
     def test_checkpoint_comes_back_as_it_was(self) -> None:
-        """The last checkpoint counts, to the last bit; None leaves it alone."""
+        """The last checkpoint is kept, to the last bit; None leaves it alone."""
 
         async def check(store: Store) -> None:
             await store.record("1", [], _LATER, 5.0)
@@ -74,7 +74,7 @@ class StoreConformance:
         self._run(check)
 
     def test_instances_are_kept_apart(self) -> None:
-        """What one scope records or forgets, another does not know."""
+        """What one scope records or forgets does not affect another."""
 
         async def check(store: Store) -> None:
             await store.record("1", ["a"], _MARKS, 5.0)
@@ -86,7 +86,7 @@ class StoreConformance:
         self._run(check)
 
     def test_forgetting_drops_what_is_older(self) -> None:
-        """An id counts from when it was first recorded; one of that very moment stays."""
+        """An id's age counts from when it was first recorded; one recorded at that very moment stays."""
 
         async def check(store: Store) -> None:
             await store.record("1", ["old"], _MARKS, 5.0)
@@ -98,7 +98,7 @@ class StoreConformance:
         self._run(check)
 
     def test_restart_changes_nothing(self) -> None:
-        """What was recorded is there after a restart, and closing twice is no mistake."""
+        """What was recorded is there after a restart, and closing twice is not an error."""
 
         async def before(store: Store) -> None:
             await store.record("1", ["a"], _MARKS, 5.0)
@@ -125,7 +125,7 @@ class StoreConformance:
         self._run(check)
 
     def test_tasks_may_record_at_once(self) -> None:
-        """Two pollers share a store, and neither waits for the other to be done."""
+        """Two pollers can share a store, without waiting for each other to finish."""
 
         async def check(store: Store) -> None:
             async with anyio.create_task_group() as tasks:
@@ -184,7 +184,7 @@ _CHECKPOINTS = st.builds(
 
 
 class _History(RuleBasedStateMachine):
-    """Calls a store and a plain model alike."""
+    """Makes the same calls to a store and to a plain model."""
 
     suite: StoreConformance
 
@@ -239,7 +239,7 @@ class _History(RuleBasedStateMachine):
 
 
 class CancelAt(Generator[Any, Any, Any]):
-    """Awaits a coroutine, and calls `cancel` when that waits for the n-th time: cancellation at every point.
+    """Awaits a coroutine, and calls `cancel` when it waits for the n-th time: cancellation at every point.
 
     Attributes:
         reached: whether it waited that often.
@@ -259,7 +259,7 @@ class CancelAt(Generator[Any, Any, Any]):
         return self._counted(self._coroutine.send(value))
 
     def throw(self, *error: Any) -> Any:
-        """Go on after a wait that failed."""
+        """Continue after a wait that failed."""
         return self._counted(self._coroutine.throw(*error))
 
     def _counted(self, waits_for: Any) -> Any:

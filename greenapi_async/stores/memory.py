@@ -1,4 +1,4 @@
-"""A store that lives as long as the process."""
+"""A store that lasts as long as the process."""
 
 from array import array
 from collections import defaultdict
@@ -9,7 +9,7 @@ from greenapi_async.stores.base import Checkpoint
 
 
 class MemoryStore:
-    """Keeps everything in memory, some 130 bytes for each id; a restart begins anew."""
+    """Keeps everything in memory, about 130 bytes for each id; a restart starts over."""
 
     def __init__(self) -> None:
         self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
@@ -38,7 +38,7 @@ class MemoryStore:
 
 
 class _Seen:
-    """Ids in the order in which they came, and the times beside them, without an object for each."""
+    """Ids in the order of arrival, with their times, without an object for each."""
 
     def __init__(self) -> None:
         self.ids: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Whether a database is in use under another name, beside which SQLite keeps a log that is not seen from here."""
+"""Whether a database is in use under another name, beside which SQLite keeps a log that we do not see."""
 
 import sqlite3
 import time
@@ -8,9 +8,9 @@ _RETRY_INTERVAL = 0.01
 
 
 def other_log(file: Path) -> Path | None:
-    """Return the log of another name that the file has in its directory, or None.
+    """Return the log beside another name of the file in its directory, or None.
 
-    It may be left by a killed process, which is the only copy of what that recorded.
+    It may be left by a killed process, and then be the only copy of what that process recorded.
     """
     if file.stat().st_nlink == 1:
         return None
@@ -20,10 +20,10 @@ def other_log(file: Path) -> Path | None:
 
 
 def is_locked_elsewhere(file: Path, until: float) -> bool:
-    """Return whether somebody else has locked a file that has no log; wait until a monotonic time for its release.
+    """Return whether another process has locked a file that has no log; wait until a monotonic time for its release.
 
-    Whoever uses our database holds a lock of the file itself, whatever its name, and has a log beside the name that it
-    knows: a hard link's in another directory, or a mount's in a container.
+    Whoever uses our database locks the file itself, whatever its name, but has a log beside the name it opened: a hard
+    link in another directory, or a mount in a container.
     """
     while not log_of(file).exists():
         if not _is_locked(file):
@@ -54,7 +54,7 @@ def _is_locked(file: Path) -> bool:
     try:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")  # Taken before the log is made.
         database.execute("PRAGMA user_version").fetchone()
-    except sqlite3.Error as error:  # Whatever else is wrong is told when the file is opened.
+    except sqlite3.Error as error:  # Whatever else is wrong is reported when the file is opened.
         return error.sqlite_errorname == "SQLITE_BUSY"
     finally:
         database.close()

@@ -38,27 +38,27 @@ _FROM_FORMAT_1: Final = (
     "ALTER TABLE checkpoint ADD COLUMN begins REAL",
     f"PRAGMA user_version = {_FORMAT}",
 )
-_PATIENCE: Final = 2.0  # The waiting is the poller's, which can be cancelled; a thread cannot.
+_PATIENCE: Final = 2.0  # The poller does the waiting: it can be cancelled, and a thread cannot.
 _FILES: Final = 4  # The database, its log and the log's index, or a journal while it is made.
-_ERRNOS: Final = {  # What the system said, as far as SQLite tells.
+_ERRNOS: Final = {  # What the system reported, as far as SQLite reveals it.
     "SQLITE_BUSY": errno.EBUSY,
     "SQLITE_FULL": errno.ENOSPC,
     "SQLITE_IOERR_SHMSIZE": errno.ENOSPC,
-    "SQLITE_IOERR_WRITE": errno.EDQUOT,  # Or another limit; a disk that fails is found by the next fsync.
+    "SQLITE_IOERR_WRITE": errno.EDQUOT,  # Or another limit; the next fsync finds a failing disk.
     "SQLITE_NOMEM": errno.ENOMEM,
-    "SQLITE_PROTOCOL": errno.EAGAIN,  # Many opened it at once.
+    "SQLITE_PROTOCOL": errno.EAGAIN,  # Many processes opened it at once.
 }
 _PROBLEMS: Final = {
     "SQLITE_BUSY": f"was locked by another program for {_PATIENCE:.0f} seconds",
-    "SQLITE_CANTOPEN": "cannot be opened: see whether it is a file, who owns it, and what its directory permits",
-    "SQLITE_CORRUPT": "is damaged; it was left as it is: restore a copy, or give another path",
+    "SQLITE_CANTOPEN": "cannot be opened: check that it is a file, and the permissions of it and its directory",
+    "SQLITE_CORRUPT": "is damaged and was left unchanged: restore a copy, or use another path",
     "SQLITE_FULL": "cannot grow, because the disk is full: free some space",
-    "SQLITE_IOERR": "cannot be read, written or synced: the disk fails, or its file system cannot do it: use a local disk",
-    "SQLITE_NOTADB": "is no SQLite database; it was left as it is: give another path",
-    "SQLITE_READONLY": "cannot be written: see who owns it and its directory, and what they permit",
+    "SQLITE_IOERR": "cannot be read, written or synced: the disk is failing or its file system cannot do it: use a local disk",
+    "SQLITE_NOTADB": "is not an SQLite database and was left unchanged: use another path",
+    "SQLITE_READONLY": "cannot be written: check the owner and permissions of it and its directory",
 }
-_NO_DIRECTORY: Final = ": see whether its directory exists, and make it"
-_NO_PERMISSION: Final = ": see who owns it and its directory, and what they permit"
+_NO_DIRECTORY: Final = ": create its directory if it does not exist"
+_NO_PERMISSION: Final = ": check the owner and permissions of it and its directory"
 _ADVICE: Final = {
     errno.ENOENT: _NO_DIRECTORY,
     errno.ENOTDIR: _NO_DIRECTORY,
@@ -72,30 +72,29 @@ _T = TypeVar("_T")
 
 
 class SQLiteStore:
-    """Keeps everything in one file, readable by its owner only; several processes may share it.
+    """Keeps everything in one file, readable only by its owner; several processes may share it.
 
-    The file is made when it is first used. A killed process loses nothing that was recorded; after a power
-    failure the last seconds may be missing, and come again. It must not lie on a network drive, where
-    SQLite's write-ahead log does not work. All work is done in a worker thread, and finishes there even where
-    the one who waits for it is cancelled.
+    The file is created on first use. A killed process loses nothing that was recorded; after a power failure the last
+    seconds may be missing, and come again. It must not be on a network drive, where SQLite's write-ahead log does not
+    work. All work is done in a worker thread, and finishes there even if its caller is cancelled.
 
     Args:
-        path: the file; `-wal` and `-shm` files stand beside it while it is open.
+        path: the file; `-wal` and `-shm` files are beside it while it is open.
 
     Raises:
-        ConfigurationError: the path is empty or `:memory:`, or no name that a file can have.
+        ConfigurationError: the path is empty or `:memory:`, or not a valid file name.
     """
 
     def __init__(self, path: StrPath) -> None:
         if os.fspath(path) in {"", ":memory:"}:
-            raise ConfigurationError("path must name a file: MemoryStore is the one that lives in memory")
+            raise ConfigurationError("path must name a file: use MemoryStore to keep everything in memory")
 
         if not _can_be_a_name(path):
-            raise ConfigurationError(f"path must be a name that a file can have, not {os.fspath(path)!a}")
+            raise ConfigurationError(f"path must be a valid file name, not {os.fspath(path)!a}")
 
         if not _has_sqlite():
             raise ConfigurationError(
-                "this Python was built without SQLite: install its development files (libsqlite3-dev) and build it anew, "
+                "this Python was built without SQLite: install its development files (libsqlite3-dev) and rebuild Python, "
                 "or pass a store of your own"
             )
 
@@ -160,7 +159,7 @@ class SQLiteStore:
         try:
             await anyio.to_thread.run_sync(self._close, limiter=self._limiter())
         finally:
-            if not self._closed:  # asyncio's own cancellation came before the thread began.
+            if not self._closed:  # asyncio's own cancellation came before the thread started.
                 self._close()
 
     def __repr__(self) -> str:
@@ -169,9 +168,7 @@ class SQLiteStore:
     async def _in_thread(self, work: "Callable[[sqlite3.Connection], _T]") -> _T:
         import anyio.to_thread
 
-        until = (
-            time.monotonic() + _PATIENCE
-        )  # Of all who wait for a locked file, and not of each in its turn.
+        until = time.monotonic() + _PATIENCE  # Shared by all who wait for a locked file, not one for each.
         try:
             with no_thread_is_an_os_error():
                 return await anyio.to_thread.run_sync(self._do, work, until, limiter=self._limiter())
@@ -181,7 +178,7 @@ class SQLiteStore:
         raise StoreError(f"the file {self.path} cannot be used now: {problem}", retryable=True)
 
     def _limiter(self) -> "anyio.CapacityLimiter":
-        """Return the limiter of this event loop: what waits for a locked file takes no thread of the program's."""
+        """Return this event loop's own limiter, so waiting for a locked file takes none of the program's threads."""
         from anyio.lowlevel import RunVar
 
         self._turn = self._turn or RunVar("the store's turn")
@@ -210,7 +207,7 @@ class SQLiteStore:
 
     def _close(self) -> None:
         if self._is_inherited():
-            return  # Closing it would take away the locks of the process that opened it.
+            return  # Closing it would release the locks of the process that opened it.
 
         with self._lock:
             self._closed = True
@@ -239,7 +236,7 @@ class SQLiteStore:
     def _open(self, patience: float) -> "sqlite3.Connection":
         import sqlite3
 
-        check_open_files(_FILES)  # SQLite would only say that it cannot open one.
+        check_open_files(_FILES)  # SQLite would only say that it cannot open a file.
         file = Path(os.path.realpath(self.path))  # A symlink may lead into a fresh volume.
         with suppress(FileExistsError):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -258,7 +255,7 @@ class SQLiteStore:
         return database
 
     def _check_names(self, file: Path, patience: float) -> None:
-        """Refuse a file that is in use under another name: what is in the log beside that would be lost."""
+        """Refuse a file that is in use under another name: what is in that name's log would be lost."""
         from greenapi_async.stores import names
 
         log = names.other_log(file)
@@ -269,12 +266,12 @@ class SQLiteStore:
             raise StoreError(f"the file {self.path} {_PROBLEMS['SQLITE_BUSY']}", retryable=True)
 
         raise StoreError(
-            f"the file {self.path} is in use under another name, whose log is not seen from here "
+            f"the file {self.path} is in use under another name, whose log is not visible from here "
             f"({log or 'see ls -l: it has hard links'}): open it by that name only"
         )
 
     def _prepare(self, database: "sqlite3.Connection") -> None:
-        """Make the tables in an empty file, migrate an older one, and refuse to touch what is not ours."""
+        """Create the tables in an empty file, migrate an older one, and refuse to touch what is not ours."""
         with database:
             database.execute("BEGIN IMMEDIATE")
             owner = _number(database, "PRAGMA application_id")
@@ -286,11 +283,11 @@ class SQLiteStore:
             elif (owner, version) == (_APPLICATION_ID, 1):
                 _execute(database, _FROM_FORMAT_1)
             elif owner != _APPLICATION_ID:
-                raise StoreError(f"the file {self.path} belongs to another program: give another path")
+                raise StoreError(f"the file {self.path} belongs to another program: use another path")
             elif version != _FORMAT:
                 raise StoreError(
                     f"the file {self.path} has format {version}, and this version of greenapi_async knows "
-                    f"format {_FORMAT}: install a newer one, or give another path"
+                    f"format {_FORMAT}: install a newer one, or use another path"
                 )
 
         database.execute("PRAGMA journal_mode = WAL")
@@ -314,7 +311,7 @@ def _has_sqlite() -> bool:
 def _can_be_a_name(path: StrPath) -> bool:
     try:
         return b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:  # Half an emoji, in a contact's name for example.
+    except UnicodeEncodeError:  # Half an emoji, for example from a contact's name.
         return False
 
 

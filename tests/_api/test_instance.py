@@ -233,7 +233,7 @@ OBJECT = {"status": False, "reason": "instance is starting or not authorized"}
         (reply(403, b"<html>nginx</html>"), errors.AccessDeniedError, "beta access"),
         (reply(404, b""), errors.NotFoundError, "api_url"),
         (reply(418, b""), errors.BadRequestError, "did not say"),
-        (reply(429, b""), errors.RateLimitedError, "polled twice"),
+        (reply(429, b""), errors.RateLimitedError, "another program polling this instance"),
         (reply(466, {"invokeStatus": {"used": 1}}), errors.QuotaExceededError, "quota"),
         (reply(499, b""), errors.ServerError, "499"),
         (reply(502, b"<html></html>"), errors.ServerError, "502"),
@@ -621,7 +621,7 @@ async def test_the_timeout_is_for_the_whole_request():
     error = await failure_of(client(api))
 
     assert (type(error), error.timeout, error.retryable) == (errors.TransportError, True, True)
-    assert str(error) == "no whole response within 60 s"
+    assert str(error) == "no complete response within 60 s"
     assert trio.current_time() - api.times[0] == pytest.approx(60)
     assert body.closed
 

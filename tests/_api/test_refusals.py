@@ -217,7 +217,7 @@ REFUSALS = {
         {},
         quota(invokeStatus=invoke(used="many", total=None, description="")),
         errors.QuotaExceededError,
-        told("getIncomingStatuses", None, None, None) | {"message": "the quota of the plan is used up"},
+        told("getIncomingStatuses", None, None, None) | {"message": "the plan's quota is used up"},
     ),
     "466 infinite": (
         466,

@@ -106,7 +106,7 @@ def test_what_is_wrong_is_refused_and_told(path, body, says):
 def test_there_is_no_more(method, path):
     code, text = sent(Simulator(), method, path)
 
-    assert (code, text) == (404, "there is POST statuses, POST faults and DELETE faults")
+    assert (code, text) == (404, "use POST statuses, POST faults or DELETE faults")
 
 
 def test_control_takes_no_fault_and_counts_as_no_request():

@@ -251,11 +251,11 @@ async def _fill(path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_text, "is no SQLite database; it was left as it is: give another path"),
-        (_one_byte, "is no SQLite database; it was left as it is: give another path"),
-        (_damaged, "is damaged; it was left as it is"),
-        (_bad_marks, "is damaged; it was left as it is"),
-        (_foreign, "belongs to another program: give another path"),
+        (_text, "is not an SQLite database and was left unchanged: use another path"),
+        (_one_byte, "is not an SQLite database and was left unchanged: use another path"),
+        (_damaged, "is damaged and was left unchanged"),
+        (_bad_marks, "is damaged and was left unchanged"),
+        (_foreign, "belongs to another program: use another path"),
         (_newer, "has format 3, and this version of greenapi_async knows format 2: install a newer one"),
     ],
 )
@@ -288,7 +288,7 @@ async def test_missing_directory_is_named(tmp_path):
 @pytest.mark.anyio
 async def test_directory_is_no_file(tmp_path):
     """SQLite's own words for it are hard to understand."""
-    with pytest.raises(StoreError, match="cannot be opened: see whether it is a file"):
+    with pytest.raises(StoreError, match="cannot be opened: check that it is a file"):
         await SQLiteStore(tmp_path).load("1")
 
 
@@ -316,7 +316,7 @@ async def test_read_only_file_is_told(path, connect):
     connect("?mode=ro")
 
     store = SQLiteStore(path)
-    with pytest.raises(StoreError, match="cannot be written: see who owns it"):
+    with pytest.raises(StoreError, match="cannot be written: check the owner"):
         await store.record("1", ["a"], MARKS, 5.0)
     await store.aclose()
 
