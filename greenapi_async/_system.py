@@ -1,4 +1,4 @@
-"""What the operating system refuses, and whether waiting may help: one table for stores and downloads."""
+"""Errors of the operating system, and whether waiting may help: one table for stores and downloads."""
 
 import errno
 import os
@@ -9,9 +9,9 @@ from typing import Final
 # may be gone.
 _MAY_PASS: Final = frozenset(
     {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # Somebody makes room, or raises a limit.
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # Somebody may free space, or raise a limit.
         *(errno.EBUSY, errno.EAGAIN, errno.EINTR),  # Somebody else is using it.
-        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),  # The process or the machine has too much at once.
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),  # The process or the machine is overloaded.
         *(
             errno.ESTALE,
             errno.ETIMEDOUT,
@@ -20,18 +20,18 @@ _MAY_PASS: Final = frozenset(
             errno.ENETDOWN,
             errno.ENETUNREACH,
         ),
-    }  # A network drive that is away.
+    }  # A network drive that is unreachable.
 )
 _SHARED: Final = frozenset({32, 33})  # Windows: another program, a virus scanner for example, has opened it.
 
 
 def may_pass(error: OSError) -> bool:
-    """Return whether the same may be admitted later, although nobody changes what was requested."""
+    """Return whether the same operation may succeed later without any change to it."""
     return error.errno in _MAY_PASS or getattr(error, "winerror", None) in _SHARED
 
 
 def check_open_files(count: int) -> None:
-    """Raise `OSError` where the process may not open so many files more, for a library that would not tell the reason."""
+    """Raise `OSError` if the process cannot open that many more files; some libraries would not give that reason."""
     with ExitStack() as stack:
         for _ in range(count):
             stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))

@@ -1,4 +1,4 @@
-"""Work in threads with a limit of the library's own: the program's threads may all be busy, or waiting for us."""
+"""Work in threads with the library's own limit: the program's threads may all be busy, or waiting for us."""
 
 import errno
 import functools
@@ -17,7 +17,7 @@ _Arguments = TypeVarTuple("_Arguments")
 
 
 async def in_thread(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
-    """Return what `work` returns; a cancellation ends the wait for a thread, and asyncio's own the wait for the work."""
+    """Return what `work` returns; cancelling ends the wait for a thread, and asyncio's own also that for the work."""
     import anyio.to_thread  # noqa: PLC0415 - most clients need no threads.
 
     with no_thread_is_an_os_error():
@@ -25,7 +25,7 @@ async def in_thread(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) 
 
 
 async def until_cancelled(work: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
-    """Return what `work` returns; a cancellation leaves the thread alone with it."""
+    """Return what `work` returns; a cancellation abandons the thread, which finishes it."""
     import anyio.to_thread  # noqa: PLC0415
 
     with no_thread_is_an_os_error():
@@ -51,7 +51,7 @@ async def to_the_end(work: Callable[[*_Arguments], _T], *arguments: *_Arguments)
                     done.append(
                         await anyio.to_thread.run_sync(work, *arguments, limiter=anyio.CapacityLimiter(1))
                     )
-            except Exception as error:  # noqa: BLE001 - raised again outside of the group.
+            except Exception as error:  # noqa: BLE001 - raised again outside the group.
                 failed.append(error)
 
     async with _limiter(), anyio.create_task_group() as tasks:
@@ -65,7 +65,7 @@ async def to_the_end(work: Callable[[*_Arguments], _T], *arguments: *_Arguments)
 
 @contextmanager
 def no_thread_is_an_os_error() -> Iterator[None]:
-    """Raise an `OSError` where a thread cannot be started: a container limits them, and that passes."""
+    """Raise an `OSError` if a thread cannot be started: containers limit them, and that may pass."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""An item that is read by itself: from a portion that is no JSON, or over 1 MiB, which is not structured."""
+"""Items read one by one: those of a portion that is not JSON, and those over 1 MiB, which are not structured."""
 
 import hashlib
 import re
@@ -23,10 +23,10 @@ _NAME = re.compile(rb'[ \t\n\r]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t\n\r]*:', re.DOTAL
 
 
 def alone(body: bytes, start: int, stop: int) -> Iterator[Status | None]:
-    """Yield the status of the item between two places, and None where others may have their turn before.
+    """Yield the status of the item between two offsets, and None where other tasks may run before it.
 
     Raises:
-        DecodeError: there is no value, or something beside it.
+        DecodeError: there is no value, or something else beside it.
     """
     start, stop = _trimmed(body, start, stop)
     if stop - start > LARGE:
@@ -48,7 +48,7 @@ def _trimmed(body: bytes, start: int, stop: int) -> tuple[int, int]:
 
 
 def _torn(item: bytes) -> Iterator[Status | None]:
-    """Read an item that is no JSON, or nested deeply: what cannot be read of it stays as its text."""
+    """Read an item that is not JSON, or deeply nested: what cannot be read stays as text."""
     obj: dict[str, Any] = {}
     whole = item[:1] == b"{"
     for span in _members(item, 0, len(item)):
@@ -61,7 +61,7 @@ def _torn(item: bytes) -> Iterator[Status | None]:
 
 
 def _large(body: bytes, start: int, stop: int) -> Iterator[Status | None]:
-    """Read the texts and numbers at the top of an item: all that have a known name, and others within bounds."""
+    """Read the top-level strings and numbers of an item: all those with a known name, others within limits."""
     raw: dict[str, Any] = {}
     room = LARGE
     for span in _members(body, start, stop):
@@ -76,10 +76,10 @@ def _large(body: bytes, start: int, stop: int) -> Iterator[Status | None]:
 
 
 def _members(body: bytes, start: int, stop: int) -> Iterator[tuple[int, int] | None]:
-    """Yield where each member of an object or array begins and ends, of another value nothing; None is a step.
+    """Yield where each member of an object or array begins and ends; nothing for another value. None is a step.
 
     Raises:
-        DecodeError: between the two places is not one value.
+        DecodeError: there is not exactly one value between the two offsets.
     """
     first = body[start] if start < stop else 0
     if first in CLOSERS:
@@ -105,7 +105,7 @@ def _spans(body: bytes, start: int) -> Generator[tuple[int, int] | None, None, i
 
 
 def _read(member: bytes) -> dict[str, Any] | None:
-    """Return a member as an object of its own, or None where it is no JSON or nested deeply."""
+    """Return a member as an object of its own, or None if it is not JSON or deeply nested."""
     try:
         pair: dict[str, Any] = loads(f"{{{member.decode(errors='replace')}}}")
     except (ValueError, RecursionError):
@@ -120,7 +120,7 @@ def _pair(member: bytes) -> dict[str, Any] | None:
 
 
 def _unread(member: bytes) -> dict[str, Any] | None:
-    """Return a member with the text of its value in place of it, or None where it is no member."""
+    """Return a member with the text of its value in place of it, or None if it is not a member."""
     found = _NAME.match(member)
     if not found:
         return None
@@ -130,7 +130,7 @@ def _unread(member: bytes) -> dict[str, Any] | None:
 
 
 def _short(body: bytes, start: int, stop: int, *, known_only: bool) -> dict[str, Any]:
-    """Return a member of a large item if its value is a short text or a number, else nothing."""
+    """Return a member of a large item if its value is a short string or a number, else nothing."""
     member = body[start:stop] if stop - start < _LONGEST else b""
     name = _NAME.match(member)
     if not name or (known_only and name[1].decode(errors="replace") not in KNOWN):

@@ -17,7 +17,7 @@ from greenapi_async._decoding.typed import LAST_SECOND, MODEL_OF, MODELS
 from greenapi_async.models import ExtendedTextMessage, Status
 
 _TYPE_MESSAGES = {model.kind: type_message for type_message, model in MODELS.items()}
-_EXTRA: Any = 0  # A key that no JSON object has.
+_EXTRA: Any = 0  # A key that is in no JSON object.
 _Model = TypeVar("_Model", bound=attrs.AttrsInstance)
 
 
@@ -26,19 +26,19 @@ def read(obj: Mapping[str, Any], type_message: str) -> Status:
 
     Raises:
         LookupError: a required field is missing.
-        ValueError: a field is not what the API documents.
+        ValueError: a field is not as the API documents it.
     """
     return _readers()[type_message](obj, None)
 
 
 def read_items(items: Iterable[Any]) -> Iterator[Status]:
-    """Yield the statuses of typed items, which need no more checks."""
+    """Yield the statuses of typed items, which need no further checks."""
     readers = _item_readers()
     return (readers[type(item)](item, None) for item in items)
 
 
 def explain(obj: Mapping[str, Any], type_message: str) -> str:
-    """Return what `read` refuses in an object, naming fields and never their values."""
+    """Return why `read` refuses an object, naming fields but never their values."""
     try:
         _explaining_readers()[type_message](obj, None)
     except cattrs.ClassValidationError as error:
@@ -48,7 +48,7 @@ def explain(obj: Mapping[str, Any], type_message: str) -> str:
 
 
 def write(status: Status) -> dict[str, Any]:
-    """Return the wire's object of a status of a known kind, without the fields that are None."""
+    """Return the API's JSON object for a status of a known kind, without the fields that are None."""
     fields = _writers()[status.kind](status)
     return {"type": "incoming", "typeMessage": _TYPE_MESSAGES[status.kind], **fields}
 
@@ -112,7 +112,7 @@ def _converter(*, detailed: bool) -> cattrs.Converter:
             return None
 
         if not isinstance(value, Mapping):
-            raise ValueError(f"expected an object, got {_shape(value)}")  # noqa: TRY004 - hooks refuse in one way.
+            raise ValueError(f"expected an object, got {_shape(value)}")  # noqa: TRY004 - all hooks refuse with one type.
 
         return structure_look(value, ExtendedTextMessage)
 
@@ -176,7 +176,7 @@ def _optional_text(value: Any, _: Any) -> str | None:
 
 
 def _shape(value: Any) -> str:
-    """Tell what a value is without telling the value: problems end up in logs."""
+    """Describe a value without showing it: problems end up in logs."""
     if value is None:
         return "null"
 

@@ -1,4 +1,4 @@
-"""A response's array in two steps: first the keys of its items, then the statuses of those that are wanted."""
+"""A response's array in two steps: first its items' keys, then the statuses that are wanted."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class Page:
-    """The items of a response, known by their keys; statuses once they are requested.
+    """The items of a response by their keys; statuses are made when they are requested.
 
     Attributes:
         keys: the key of every item's status, in the API's order.
@@ -27,12 +27,12 @@ class Page:
         self._portions: list[tuple[int, int, list[str]]] = []
 
     def add(self, start: int, stop: int, keys: list[str]) -> None:
-        """Add the portion that stands between two places of the body."""
+        """Add the portion between two offsets of the body."""
         self.keys += keys
         self._portions.append((start, stop, keys))
 
     async def statuses(self, wanted: set[str]) -> list[Status]:
-        """Return the statuses whose keys are wanted, oldest first; those of one second in the API's order."""
+        """Return the statuses whose keys are wanted, oldest first; those of the same second in the API's order."""
         try:
             return await self._statuses(wanted)
         except GreenApiError as error:
@@ -55,10 +55,10 @@ class Page:
 
 
 async def scan(array: bytes) -> Page:
-    """Return the page that a JSON array holds.
+    """Return the page in a JSON array.
 
     Raises:
-        DecodeError: it is no JSON array, or holds more items than any account has statuses.
+        DecodeError: it is not a JSON array, or holds more items than any account has statuses.
     """
     from greenapi_async._decoding.portion import check_count
     from greenapi_async._decoding.portions import keys_of
@@ -77,7 +77,7 @@ async def scan(array: bytes) -> Page:
 
 
 async def read(array: bytes) -> list[Status]:
-    """Return all statuses that a JSON array holds, oldest first; raises what `scan` raises."""
+    """Return all statuses in a JSON array, oldest first; raises what `scan` raises."""
     from greenapi_async._decoding.portion import check_count
     from greenapi_async._decoding.portions import statuses_of
 
@@ -94,7 +94,7 @@ async def read(array: bytes) -> list[Status]:
 
 
 async def _taken(values: Iterator[_T], turn: Turn) -> list[_T]:
-    """Collect values that take time to make."""
+    """Collect values that take time to produce."""
     taken: list[_T] = []
     complete = False
     while not complete:

@@ -1,4 +1,4 @@
-"""A portion of a response's array: the quick way where nothing in it is odd, else the strict one for all of it."""
+"""A portion of a response's array: read the quick way if nothing in it is odd, else all of it the strict way."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -13,7 +13,7 @@ _MOST_ITEMS: Final = 200_000
 
 
 def keys(array: bytes) -> Iterator[str] | None:
-    """Return the keys of the statuses in a JSON array, in its order; None where it is none, or nested deeply.
+    """Return the keys of the statuses in a JSON array, in its order; None if it is not one, or deeply nested.
 
     Raises:
         DecodeError: it holds more items than any account has statuses.
@@ -27,7 +27,7 @@ def keys(array: bytes) -> Iterator[str] | None:
 
 
 def statuses(array: bytes) -> Iterator[Status] | None:
-    """Return the statuses of a JSON array, in its order; None where it is none, or nested deeply.
+    """Return the statuses in a JSON array, in its order; None if it is not one, or deeply nested.
 
     Raises:
         DecodeError: it holds more items than any account has statuses.
@@ -37,20 +37,20 @@ def statuses(array: bytes) -> Iterator[Status] | None:
 
 
 def pick(array: bytes, selectors: Sequence[bool]) -> bytes:
-    """Return a JSON array of the selected items, or the array as it is where that is not worth it."""
+    """Return a JSON array of the selected items, or the array unchanged if that is not worth it."""
     few = sum(selectors) < len(selectors) / 2
     return (few and typed.pick(array, selectors)) or array
 
 
 def check_count(items: int) -> None:
-    """Raise DecodeError where a response holds more items than any account has statuses."""
+    """Raise DecodeError if a response holds more items than any account has statuses."""
     if items > _MOST_ITEMS:
-        raise DecodeError(f"the response holds {items} items, and no account has that many statuses")
+        raise DecodeError(f"the response holds {items} items, more than any account has statuses")
 
 
 def _strictly(array: bytes) -> Iterator[Status] | None:
     objects, read = typed.read_objects(array), read_clean
-    if objects is None:  # The standard library reads more than strict JSON.
+    if objects is None:  # The standard library accepts more than strict JSON.
         objects, read = _leniently(array), from_dict
 
     if objects is None or is_deep([objects]):

@@ -1,4 +1,4 @@
-"""A response's array, cut into portions: each is read as a whole, or item by item where it is no JSON."""
+"""A response's array, cut into portions: each is read as a whole, or item by item if it is not JSON."""
 
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -11,33 +11,33 @@ from greenapi_async._decoding.scanner import cuts
 from greenapi_async.errors import DecodeError
 from greenapi_async.models import Status
 
-_WHOLE: Final = 1536 * 1024  # A body of up to so many bytes is one portion: cutting it costs a tenth.
+_WHOLE: Final = 1536 * 1024  # A body of up to this many bytes is one portion: cutting costs a tenth.
 _PORTION: Final = 128 * 1024
 _T = TypeVar("_T")
 Pieces: TypeAlias = Generator[tuple[int, int, Iterator[_T]] | None, None, int]
 
-# Between one item and another, or what looks like it in a text or in an inner array.
+# Between two items, or what looks like it inside a string or an inner array.
 _BETWEEN = re.compile(rb"[\]}]\s*(,)\s*[\[{]")
 _NEXT = re.compile(rb",\s*[\[{]")
 _NEXT_STATUS = re.compile(rb'},\s*\{[^{}\[\]]*?"idMessage"')
 
 
 def keys_of(body: bytes) -> Iterator[tuple[int, int, Iterator[str]] | None]:
-    """Yield where each portion of an array begins and ends, with its keys; None is a step of the work.
+    """Yield where each portion of an array begins and ends, with its keys; None marks a step of the work.
 
     Raises:
-        DecodeError: the body is no array of JSON values, each of which can be told from the next.
+        DecodeError: the body is not an array of JSON values that can be separated.
     """
     return _portions(body, portion.keys, attrgetter("key"))
 
 
 def statuses_of(body: bytes) -> Iterator[tuple[int, int, Iterator[Status]] | None]:
-    """Yield what `keys_of` does, with the statuses; raises the same."""
+    """Yield the same as `keys_of`, with statuses; raises the same."""
     return _portions(body, portion.statuses, lambda status: status)
 
 
 def again(body: bytes, start: int, stop: int, selectors: Sequence[bool]) -> Iterator[Iterator[Status] | None]:
-    """Yield the statuses of a portion, the selected ones at least; None is a step of the work."""
+    """Yield the statuses of a portion, at least the selected ones; None marks a step of the work."""
     if len(selectors) == 1:
         yield from (iter([status]) if status else None for status in alone(body, start, stop))
         return
@@ -55,8 +55,8 @@ def _portions(
 ) -> Pieces[_T]:
     """Cut where items seem to end.
 
-    A wrong cut, as in a text or between the objects of an inner array, leaves something open, which is no JSON;
-    so what is JSON was cut rightly.
+    A wrong cut, as in a string or between the objects of an inner array, leaves something open, which is not JSON; so
+    what is JSON was cut correctly.
     """
     start = 1
     while start < len(body) - 1:
@@ -72,14 +72,14 @@ def _portions(
 
 
 def _apart(body: bytes, start: int, of: Callable[[Status], _T]) -> Pieces[_T]:
-    """Cut item by item, to the end of the array or to where a portion can begin; return that place."""
+    """Cut item by item, to the end of the array or to where a portion can begin; return that offset."""
     enough = start + _PORTION
     for stop in cuts(body, start):
         if stop is None:
             yield None
             continue
 
-        if stop == len(body) - 1 and body[1:stop].isspace():  # An empty array, with much white space in it.
+        if stop == len(body) - 1 and body[1:stop].isspace():  # An empty array with a lot of whitespace.
             return len(body)
 
         for status in alone(body, start, stop):
@@ -96,7 +96,7 @@ def _apart(body: bytes, start: int, of: Callable[[Status], _T]) -> Pieces[_T]:
 
 
 def _likely_stop(body: bytes, start: int) -> int:
-    """Return where a portion may stop, or 0 where no such place is near. None is long enough to hide a large item."""
+    """Return where a portion may stop, or 0 if no such place is near. None is long enough to hide a large item."""
     end = len(body) - 1
     if start == 1 and _is_one_portion(body):
         return end

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from greenapi_async.errors import DecodeError
 
 Steps: TypeAlias = Generator[None, None, int]
-"""Work that yields where others may have their turn, and returns a place."""
+"""Work that yields where other tasks may run, and returns an offset."""
 
 CLOSERS: Final = dict(zip(b"[{", b"]}", strict=True))
 QUOTE, _COMMA = b'",'
@@ -19,16 +19,16 @@ _FLAT = rb'[^"\[\]{}]*(?:' + _STRING + rb'[^"\[\]{}]*)*'
 _INNER = rb'[^"\[\]{}]*(?:(?:' + _STRING + rb"|\{" + _FLAT + rb"\}|\[" + _FLAT + rb'\])[^"\[\]{}]*)*'
 _IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _TO_COMMA = re.compile(_FLAT.replace(b"{}]", b"{},]"), re.DOTALL)
-_TO_BRACKET = re.compile(_INNER, re.DOTALL)  # Of a bracket that holds others; flat ones are passed over.
+_TO_BRACKET = re.compile(_INNER, re.DOTALL)  # Of a bracket that contains others; flat ones are skipped.
 
 
 def cuts(text: bytes, start: int) -> Iterator[int | None]:
-    """Yield the place of each comma of the array or object that opens before `start`, then of its closing bracket.
+    """Yield the offset of each comma of the array or object that opens before `start`, then of its closing bracket.
 
-    None stands for a step of the work, after which others may have their turn.
+    None marks a step of the work, after which other tasks may run.
 
     Raises:
-        DecodeError: a string or a bracket is not closed, or closed by another.
+        DecodeError: a string or bracket is not closed, or closed by the wrong one.
     """
     closers = bytearray()
     place, pause = start, start + _STEP
@@ -49,7 +49,7 @@ def cuts(text: bytes, start: int) -> Iterator[int | None]:
 
 
 def string_end(text: bytes, start: int) -> Steps:
-    """Return the place behind the string that opens before `start`.
+    """Return the offset after the string that opens before `start`.
 
     Raises:
         DecodeError: it is not closed.
@@ -68,7 +68,7 @@ def string_end(text: bytes, start: int) -> Steps:
 
 
 def _mark(text: bytes, place: int, plain: "re.Pattern[bytes]") -> Steps:
-    """Return the place of the first bracket or comma outside of strings that is not plain."""
+    """Return the offset of the first bracket or comma outside strings that is not plain."""
     while True:
         end = _matched(plain, text, place)
         if end == place + _STEP:
@@ -76,7 +76,7 @@ def _mark(text: bytes, place: int, plain: "re.Pattern[bytes]") -> Steps:
             yield None
         elif end == len(text):
             raise _unbalanced(text, end)
-        elif text[end] == QUOTE:  # Of a string that goes on beyond the step.
+        elif text[end] == QUOTE:  # Of a string that continues beyond the step.
             place = yield from string_end(text, end + 1)
             yield None
         else:
@@ -84,7 +84,7 @@ def _mark(text: bytes, place: int, plain: "re.Pattern[bytes]") -> Steps:
 
 
 def _past_brackets(text: bytes, place: int, closers: bytearray) -> int:
-    """Return the place behind a run of one bracket, having opened or closed as many."""
+    """Return the offset after a run of one bracket, having opened or closed that many."""
     run = text[place : _matched(_RUN, text, place)]
     if run[0] in CLOSERS:
         closers += bytes([CLOSERS[run[0]]]) * len(run)

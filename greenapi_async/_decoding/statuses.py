@@ -9,10 +9,10 @@ from greenapi_async.models import Status, UnknownStatus
 
 
 def from_dict(obj: Any) -> Status:
-    """Read one status from the wire's JSON object.
+    """Read one status from the API's JSON object.
 
-    Whatever cannot be read comes as `UnknownStatus`, so nothing is dropped and nothing raised. Half an emoji, which
-    UTF-8 has no bytes for, becomes U+FFFD, except in `idMessage`. The status shares nothing with the object.
+    Whatever cannot be read becomes an `UnknownStatus`, so nothing is dropped or raised. Half an emoji, which UTF-8
+    cannot encode, becomes U+FFFD, except in `idMessage`. The status shares nothing with the object.
     """
     from greenapi_async._decoding.strict import from_dict
 
@@ -20,10 +20,10 @@ def from_dict(obj: Any) -> Status:
 
 
 def to_dict(status: Status) -> Any:
-    """Return the wire's JSON object of a status, without what was absent, null or empty.
+    """Return a status as the API's JSON object, without what was absent, null or empty.
 
-    `from_dict` of it is the same status. For an `UnknownStatus` it is `raw`, whatever that was. The object is yours to
-    change: it shares nothing with the status.
+    `from_dict` turns it back into the same status. For an `UnknownStatus` it is `raw`, whatever that was. You can
+    change the object: it shares nothing with the status.
     """
     from greenapi_async._decoding.converter import write
 
@@ -31,7 +31,7 @@ def to_dict(status: Status) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Return strict JSON on one line, readable in any language; an infinity that a program put in becomes a text."""
+    """Return strict JSON on one line, unescaped in any language; an infinity that a program put in becomes a string."""
     try:
         return _STRICT.encode(value)
     except ValueError:
@@ -44,7 +44,7 @@ _STRICT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 def _copied(value: Any) -> Any:
     try:
         return _copy(value)
-    except RecursionError:  # It comes from no response: there, what is nested deeply is a text.
+    except RecursionError:  # It does not come from a response: there, deep nesting is kept as text.
         return value
 
 

@@ -1,4 +1,4 @@
-"""The strict way: any JSON value to a status, an unknown one with the problem where it cannot be read."""
+"""The strict way: any JSON value to a status, an unknown one with the problem if it cannot be read."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from greenapi_async.models import Status, UnknownStatus
 
 _DEEPEST: Final = 100
 _CONTAINERS: Final = frozenset({dict, list})
-_LONE = re.compile("[\ud800-\udfff]")  # Half an emoji, as the legal escape `\ud83d` brings it.
+_LONE = re.compile("[\ud800-\udfff]")  # Half an emoji, from the legal escape `\ud83d`.
 
 
 def from_dict(obj: Any) -> Status:
-    """Read one status from any value, in which half an emoji may stand."""
+    """Read one status from any value, which may contain half an emoji."""
     if isinstance(obj, Mapping) and has_id(obj):
         obj = {_mended(name): _mended(value) for name, value in obj.items()} | {"idMessage": obj["idMessage"]}
 
@@ -24,8 +24,8 @@ def from_dict(obj: Any) -> Status:
 
 
 def read_clean(obj: Any) -> Status:
-    """Read one status from a value whose texts all encode as UTF-8, but for its id."""
-    if not isinstance(obj, (dict, Mapping)):  # A dict is told five times as fast.
+    """Read one status from a value whose strings, except its id, can all be encoded as UTF-8."""
+    if not isinstance(obj, (dict, Mapping)):  # A dict is recognized five times as fast.
         return unknown(obj, problem=f"expected an object, got {type(obj).__name__}")
 
     if not has_id(obj):
@@ -42,7 +42,7 @@ def read_clean(obj: Any) -> Status:
 
 
 def unknown(obj: Any, *, problem: str, digest: str = "") -> UnknownStatus:
-    """Return what can be told of a value that is not read; `digest` identifies it where it has no id."""
+    """Return what is known of a value that is not read; `digest` identifies it if it has no id."""
     item = obj if isinstance(obj, Mapping) else {}
 
     return UnknownStatus(
@@ -65,7 +65,7 @@ def has_id(obj: Mapping[str, Any]) -> bool:
 
 
 def is_deep(values: list[Any]) -> bool:
-    """Return whether values are nested so deeply that who writes or walks them again may exhaust the stack."""
+    """Return whether values are nested so deeply that writing or walking them may exhaust the stack."""
     for _ in range(_DEEPEST):
         values = [
             each

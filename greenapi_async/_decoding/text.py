@@ -1,4 +1,4 @@
-"""JSON as text, read more leniently than the standard says: one odd byte must not lose what stands beside it."""
+"""JSON as text, read more leniently than the standard: one odd byte must not lose what is around it."""
 
 import json
 import math
@@ -8,17 +8,17 @@ from greenapi_async.errors import DecodeError
 
 
 def loads(text: str) -> Any:
-    """Return a JSON value; a raw control character in a string passes, and a number that no machine holds as its text.
+    """Return a JSON value; raw control characters in strings are accepted, and numbers too large are kept as text.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
     """
     return json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=str, strict=False)
 
 
 def parse(body: bytes) -> Any:
-    """Return the JSON value of a body, or None where it is empty.
+    """Return the JSON value of a body, or None if it is empty.
 
     Bytes that are not UTF-8 become U+FFFD.
 
@@ -33,13 +33,13 @@ def parse(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at character {error.pos} of {len(text)}"
         if text.startswith("<"):
-            problem = "it is a web page, as a proxy or a captive portal would send"
+            problem = "it is a web page, probably from a proxy or a captive portal"
 
         raise DecodeError(f"the response is not JSON: {problem}") from None
 
 
 def loads_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text, or an empty one where it is anything else."""
+    """Return the JSON object in a text, or an empty one for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -51,7 +51,7 @@ def loads_object(text: str) -> dict[str, Any]:
 def _parse_int(digits: str) -> int | str:
     try:
         return int(digits)
-    except ValueError:  # Python refuses thousands of digits.
+    except ValueError:  # Python refuses to parse thousands of digits.
         return digits
 
 

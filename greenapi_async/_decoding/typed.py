@@ -1,4 +1,4 @@
-"""An array of the wire as typed items: msgspec checks them while it reads, and refuses whatever is odd."""
+"""A JSON array as typed items: msgspec validates them while it reads, and refuses whatever is odd."""
 
 from collections.abc import Iterable
 from itertools import compress
@@ -26,17 +26,17 @@ MODELS: Final[dict[str, type[Status]]] = {
     "deletedMessage": DeletedStatus,
 }
 LAST_SECOND: Final = 253_402_300_799
-"""9999-12-31T23:59:59Z, where datetime ends; milliseconds lie far beyond."""
+"""9999-12-31T23:59:59Z, where datetime ends; milliseconds are far beyond."""
 
 values_of: Final = msgspec.structs.astuple
-"""Return what a typed item holds, in the order of its model's fields; what was absent is None."""
+"""Return a typed item's values in the order of its model's fields; absent ones are None."""
 
 _T = TypeVar("_T")
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 def read_keys(array: bytes) -> list[str] | None:
-    """Return the keys of the statuses in a JSON array, or None where one of its items is odd."""
+    """Return the keys of the statuses in a JSON array, or None if one of its items is odd."""
     heads = _read(_HEADS, array)
     if heads is None:
         return None
@@ -48,20 +48,20 @@ def read_keys(array: bytes) -> list[str] | None:
 
 
 def read_items(array: bytes) -> list[Any] | None:
-    """Return the items of a JSON array, each of a type in `MODEL_OF`, or None where one of them is odd.
+    """Return the items of a JSON array, each of a type in `MODEL_OF`, or None if one of them is odd.
 
-    Odd is an item of an unknown kind, one with unknown fields or without a required one, and a wrong value.
+    An item is odd if its kind or one of its fields is unknown, a required field is missing, or a value is wrong.
     """
     return _read(_ITEMS, array)
 
 
 def read_objects(array: bytes) -> list[Any] | None:
-    """Return the items of a JSON array as the standard library does, or None where that may read more."""
+    """Return the items of a JSON array as the standard library reads them, or None where that may accept more."""
     return _read(_OBJECTS, array)
 
 
 def pick(array: bytes, selectors: Iterable[bool]) -> bytes | None:
-    """Return a JSON array of the selected items, or None where it is no JSON."""
+    """Return a JSON array of the selected items, or None if it is not JSON."""
     items = _read(_RAW_ITEMS, array)
     return None if items is None else b"[%b]" % b",".join(compress(items, selectors))
 
@@ -79,7 +79,7 @@ class _Head(msgspec.Struct, rename="camel", gc=False):
 
 
 def _struct(model: type[Any], *others: tuple[str, Any, Any], **options: Any) -> Any:
-    """Return a type with the fields of a model, under the wire's names; optional ones may be absent or null."""
+    """Return a type with the fields of a model, under the API's names; optional ones may be absent or null."""
     fields = [_field(field) for field in attrs.fields(model) if field.name != "extra"]
     return msgspec.defstruct(
         model.__name__, [*fields, *others], rename="camel", forbid_unknown_fields=True, gc=False, **options
@@ -102,7 +102,7 @@ MODEL_OF: Final[dict[Any, type[Status]]] = {
 KNOWN: Final[frozenset[str]] = frozenset({"typeMessage"}).union(
     *(item_type.__struct_encode_fields__ for item_type in MODEL_OF)
 )
-"""The wire's names of all fields of all models."""
+"""The API's names of all fields of all models."""
 
 _ANY: Any = Union[tuple(MODEL_OF)]  # noqa: UP007 - `|` takes two.
 _HEADS = msgspec.json.Decoder(list[_Head])

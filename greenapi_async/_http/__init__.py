@@ -1,1 +1,1 @@
-"""Connections to anywhere: nothing here knows GREEN-API."""
+"""Connections to anywhere: nothing here knows about GREEN-API."""

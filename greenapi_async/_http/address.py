@@ -1,4 +1,4 @@
-"""URLs and IP addresses: whether there can be such a host, and what kind of address it is. Pure."""
+"""URLs and IP addresses: whether a host is valid, and what kind of address it is. Pure."""
 
 import ipaddress
 from contextlib import suppress
@@ -9,7 +9,7 @@ import httpx
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 WIRE_URL: Final = "greenapi_async.wire_url"
-"""The extension of a request that holds the URL to send, where the request's own is for show."""
+"""The request extension with the URL to send, if the request's own is only for display."""
 
 _LAST_PORT = 65_535
 _UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -19,9 +19,9 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Tell whether it is the address of a host on the Internet; what is no address is not.
+    """Return whether this is the address of a host on the Internet; false for anything but an address.
 
-    An IPv4 address in an IPv6 one (mapped, 6to4, NAT64) is judged in its stead.
+    For an IPv4 address inside an IPv6 one (mapped, 6to4, NAT64), the IPv4 address decides.
     """
     address = _address(text)
     if isinstance(address, ipaddress.IPv4Address):
@@ -31,21 +31,21 @@ def is_public(text: str) -> bool:
 
 
 def is_fake(text: str) -> bool:
-    """Return whether it stands for a name: proxies that take all of a machine's traffic (Clash, sing-box) make it up.
+    """Return whether the address stands for a name: system-wide proxies (Clash, sing-box) make such addresses up.
 
-    They connect to the host whose name led there. No network has hosts of its own there: it is for benchmarks.
+    They connect to the host whose name resolved to it. No network has hosts in that range: it is for benchmarks.
     """
     address = _address(text)
     return isinstance(address, ipaddress.IPv4Address) and address in _FAKE
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is an address, and no name to look up."""
+    """Return whether a host is an address, not a name to look up."""
     return _address(host) is not None
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether it is this very machine: `localhost`, or an address of its loopback, an IPv4-mapped one too."""
+    """Return whether this is the local machine: `localhost`, or a loopback address, also an IPv4-mapped one."""
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback
 
@@ -67,12 +67,12 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def url_text(url: object) -> str:
-    """Return the text of a URL, given as one or as an object of httpx, yarl or pydantic; else an empty one."""
+    """Return a URL as a string, given as one or as an object of httpx, yarl or pydantic; else an empty string."""
     return str(url) if isinstance(url, str) or (hasattr(url, "scheme") and hasattr(url, "host")) else ""
 
 
 def parsed_url(text: str) -> httpx.URL | None:
-    """Return the URL, or None where it names no host or no port that there can be."""
+    """Return the URL, or None if its host or port is missing or invalid."""
     with suppress(httpx.InvalidURL, UnicodeError):  # httpx decodes a host name only when it is read.
         url = httpx.URL(text)
         if url.host and (url.port or 0) <= _LAST_PORT:

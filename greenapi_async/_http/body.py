@@ -1,4 +1,4 @@
-"""A response's bytes, bounded on the wire and again when unpacked."""
+"""A response's bytes, limited as received and again when decompressed."""
 
 import zlib
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ _COMPRESSIONS = {"gzip", "x-gzip", "br", "deflate", "compress", "x-compress", "z
 _STEP = 256 * 1024
 _LARGE = 1024 * 1024
 _LONGEST_REFUSAL = 65_536
-_TINY = 4096  # Objects of a few bytes take ten times as much memory as the bytes.
+_TINY = 4096  # Objects for a few bytes take ten times as much memory as the bytes.
 
 
 class Body:
-    """Collects the chunks of a body; together they never grow beyond `limit` bytes. It is fed, it does not read.
+    """Collects the chunks of a body, up to `limit` bytes in total. It is fed; it does not read.
 
     Attributes:
-        chunks: what has come so far, unpacked, in pieces of any size.
-        room: how many bytes more may come.
+        chunks: what has arrived so far, decompressed, in pieces of any size.
+        room: how many more bytes may come.
 
     Raises:
-        BodyTooLargeError: there is more, on the wire or unpacked (a gzip bomb stops at the bound).
+        BodyTooLargeError: there is more, compressed or decompressed (a gzip bomb stops at the limit).
         DecodeError: the content encoding is not one we accept, or the body is not gzip.
         TransportError: the gzip stream ends in the middle.
     """
@@ -43,7 +43,7 @@ class Body:
             raise DecodeError("the response has a content encoding that was not requested: only gzip is")
 
     def feed(self, chunk: bytes) -> Iterator[None]:
-        """Take the next chunk from the wire, in steps, between which others can have their turn."""
+        """Take the next received chunk, in steps, between which other tasks can run."""
         self._received += len(chunk)
         if self._gzip is None:
             self._keep(chunk)
@@ -54,7 +54,7 @@ class Body:
             raise BodyTooLargeError(self._limit)
 
     def finish(self) -> None:
-        """Tell that the wire has ended."""
+        """Note that the stream has ended."""
         if self._gzip is not None and self._received and not self._gzip.eof:
             raise TransportError("the response was cut off in the middle")
 
@@ -74,7 +74,7 @@ class Body:
                 unpacked = None
 
             if unpacked is None:
-                raise DecodeError("the response claims to be gzip and is not")
+                raise DecodeError("the response claims to be gzip but is not")
 
             self._keep(unpacked)
             full = len(unpacked) == _STEP
@@ -94,29 +94,29 @@ class Body:
 
 
 def _compressions(content_encoding: str) -> list[str]:
-    """Return the compressions that a header names; some servers write a charset or `none` there."""
+    """Return the compressions in a header; some servers put a charset or `none` there."""
     names = (name.strip() for name in content_encoding.split(","))
     return [name for name in names if name.partition(";")[0] in _COMPRESSIONS]
 
 
 async def whole_body(response: httpx.Response, limit: int) -> bytes:
-    """Return the body of a response that is read as a stream; raises what `Body` and the stream raise."""
-    # A mock transport's response comes read and unpacked.
+    """Return the body of a streamed response; raises what `Body` and the stream raise."""
+    # A mock transport's response is already read and decompressed.
     packed = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
     body = Body(packed.lower(), limit)
     await _feed(body, response)
-    if limit - body.room < _LARGE or len(body.chunks) == 1:  # Of a single one no copy is made.
+    if limit - body.room < _LARGE or len(body.chunks) == 1:  # A single chunk is not copied.
         return b"".join(body.chunks)
 
-    # Joining so much lets go of the GIL: the event loop goes on meanwhile.
+    # Joining that much releases the GIL, so the event loop keeps running.
     return await in_thread(b"".join, body.chunks)
 
 
 async def refusal_body(response: httpx.Response) -> bytes:
-    """Return what a refusal says, or nothing where it cannot be read whole: half a token is not redacted."""
+    """Return the body of a refusal, or nothing if it cannot be read completely: half a token is not redacted."""
     try:
         return await whole_body(response, _LONGEST_REFUSAL)
-    except Exception:  # noqa: BLE001 - be it httpx's, httpcore's or ours: the code alone refuses.
+    except Exception:  # noqa: BLE001 - whether httpx's, httpcore's or ours: the code alone is enough.
         return b""
 
 
@@ -133,7 +133,7 @@ async def _feed(body: Body, response: httpx.Response) -> None:
             for _ in body.feed(chunk):
                 await turn.pause()
 
-            await turn.pause()  # Thousands of tiny chunks may come with one read.
+            await turn.pause()  # One read may bring thousands of tiny chunks.
     except BaseException:
         await abandon(chunks)
         raise

@@ -1,4 +1,4 @@
-"""One request and its whole response, within a deadline, as long as nobody closes what sends it."""
+"""One request and its complete response, within a deadline, unless its client is closed meanwhile."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -20,16 +20,16 @@ from greenapi_async._http.transport import HEADERS, make_client, ssl_context
 from greenapi_async.errors import ClientClosedError, ConfigurationError, TransportError
 
 HttpxClient: TypeAlias = httpx.AsyncClient
-"""What others take and give without knowing httpx."""
+"""For modules that pass it on without importing httpx."""
 _CLOSED: Final = "the client was closed meanwhile: make a new one"
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Response:
-    """A whole response.
+    """A complete response.
 
     Attributes:
-        body: unpacked; of a refusal that could not be read whole, nothing.
+        body: decompressed; empty for a refusal that could not be read completely.
         duration: seconds from sending the request to the body's last byte.
     """
 
@@ -40,17 +40,17 @@ class Response:
 
 
 class Http:
-    """The HTTP machinery that instances share; it works on several event loops, one after another or at once.
+    """The HTTP machinery that instances share; it works on several event loops, one after another or at the same time.
 
     Attributes:
         client: the httpx client that sends every request, injected or our own.
     """
 
     def __init__(self, http_client: httpx.AsyncClient | None, *, timeout: float, max_body: int) -> None:
-        """Take the client, or make one.
+        """Use the client given, or make one.
 
         Raises:
-            ConfigurationError: `http_client` is no httpx client.
+            ConfigurationError: `http_client` is not an httpx client.
         """
         if not isinstance(http_client, httpx.AsyncClient | None):
             raise ConfigurationError("http_client must be an httpx.AsyncClient")
@@ -65,40 +65,40 @@ class Http:
         self._max_body = max_body
 
     def check(self, url: httpx.URL) -> None:
-        """Find out now what would fail with every request to that address.
+        """Raise now what every request to that address would raise.
 
         Raises:
             ConfigurationError: the proxy that applies to it cannot be read.
         """
         if self._owned and url.scheme == "https":
             self._proxies.proxy_for(url.scheme, url.host, url.port or 443)
-            ssl_context()  # Takes 20 ms, which no request should.
+            ssl_context()  # Takes 20 ms, which should not delay a request.
 
     def limiter(self, period: float, origin: str, name: str) -> RateLimiter:
-        """Return the limiter of what has that name at an origin: all that use one share its rate."""
+        """Return the rate limiter for that name at an origin: all users of one share its rate."""
         return self._limiters.setdefault(f"{origin} {name}", RateLimiter(period, origin))
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, or the client underneath by its owner."""
+        """Whether it is closed, or the client underneath was closed by its owner."""
         return self._closed or self.client.is_closed
 
     async def aclose(self) -> None:
-        """Take no more requests, end all waits, and close the client underneath unless it was injected."""
+        """Accept no more requests, end all waits, and close the client underneath unless it was injected."""
         self._closed = True
         self.end_waits()
         if self._owned:
             await self.client.aclose()
 
     def end_waits(self, owner: object = None) -> None:
-        """End what an owner waits for, or all do: at once in this event loop, at the next step in others."""
+        """End the waits of one owner, or of all: at once in this event loop, at the next step in others."""
         self._loops.get().end(owner)
         for loop, running in self._loops.others():
             call_soon(loop, functools.partial(running.end, owner))
 
     @contextmanager
     def until_closed(self, owner: object) -> Iterator[None]:
-        """End the body when the owner closes, or all do.
+        """End the body when its owner, or everything, is closed.
 
         Raises:
             ClientClosedError: it was ended.
@@ -117,13 +117,13 @@ class Http:
     async def get(
         self, url: httpx.URL, limiter: RateLimiter, *, owner: object, quotable: Callable[[str], str]
     ) -> Response:
-        """Send one GET when it is its turn, and read the response; an error says what `quotable` leaves.
+        """Send one GET when its turn comes, and read the response; an error quotes what `quotable` leaves.
 
         Raises:
             ClientClosedError: the client underneath is closed, or the owner closed meanwhile.
-            TransportError: no whole response came within the timeout.
-            BodyTooLargeError: a 200 is larger than `max_body`.
-            DecodeError: a 200 is packed wrongly.
+            TransportError: no complete response arrived within the timeout.
+                BodyTooLargeError: a 200 is larger than `max_body`.
+                DecodeError: a 200 is wrongly compressed.
         """
         if self.closed:
             raise ClientClosedError("the HTTP client is closed: make a new AsyncStatusesClient")
@@ -147,7 +147,7 @@ class Http:
         if anyio.current_time() < deadline:
             raise ClientClosedError(_CLOSED)
 
-        late = "no whole response" if origin else "its turn did not come (see max_rate, and what else hangs)"
+        late = "no complete response" if origin else "its turn did not come (max_rate, or hanging requests)"
         raise TransportError(f"{late} within {self._timeout:g} s", timeout=True)
 
     async def _exchange(self, url: httpx.URL, origin: Origin, scope: "anyio.CancelScope") -> Response:
@@ -165,11 +165,11 @@ class Http:
     async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
         if (
             self._owned
-        ):  # It has nothing to merge but its headers; its transport alone sees more than a masked copy.
+        ):  # It has nothing to merge except its headers; only its transport sees more than a masked copy.
             request = httpx.Request("GET", url, headers=self.client.headers, extensions={WIRE_URL: url})
         else:
             request = self.client.build_request("GET", url, headers=HEADERS, timeout=None)
-            request.url = url  # Free of the client's params, and with its own way onto the wire.
+            request.url = url  # Without the client's params, and with its own URL to send.
 
         response = await self._response(request)
         try:
@@ -193,7 +193,7 @@ class Http:
 
 
 class _Running:
-    """What is under way in one event loop: the slots of requests, and whose each wait is."""
+    """What is under way in one event loop: the request slots, and the owner of each wait."""
 
     def __init__(self) -> None:
         self.slots = Slots()

@@ -1,4 +1,4 @@
-"""How often the requests of an instance leave, and how many are under way at once."""
+"""How often an instance's requests are sent, and how many are under way at once."""
 
 import math
 from collections import deque
@@ -7,16 +7,16 @@ import anyio
 
 from greenapi_async._http.loops import PerLoop
 
-_MOST = 100  # httpx's own default: an injected client's pool is no smaller unless it was made so.
+_MOST = 100  # httpx's own default: an injected client's pool is not smaller unless it was made so.
 _MOST_OF_AN_ORIGIN = 25
-_TRUSTED = 5  # Requests that leave before the first of them has a response.
+_TRUSTED = 5  # Requests that are sent before the first has a response.
 
 
 class RateLimiter:
-    """Lets the requests of one instance leave one after the other, `period` seconds apart.
+    """Sends the requests of one instance one after another, `period` seconds apart.
 
     Args:
-        origin: scheme, host and port of where they go.
+        origin: scheme, host and port that they are sent to.
     """
 
     def __init__(self, period: float, origin: str) -> None:
@@ -25,9 +25,9 @@ class RateLimiter:
         self._loops = PerLoop(_Queue)
 
     async def acquire(self, slots: "Slots") -> "Origin":
-        """Wait for the turn and for a slot, and return what the caller releases.
+        """Wait for the turn and for a slot, and return the slot for the caller to release.
 
-        A caller that is cancelled while it waits takes no turn.
+        A caller that is cancelled while waiting takes no turn.
         """
         if not self._period:
             return await slots.acquire(self._origin)
@@ -41,7 +41,7 @@ class RateLimiter:
 
 
 class _Queue:
-    """The callers of one event loop, one after the other."""
+    """The callers in one event loop, one after the other."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock(fast_acquire=True)
@@ -49,11 +49,11 @@ class _Queue:
 
 
 class Slots:
-    """The slots of one event loop: so many in all, and so many for an origin, so that none starves the others.
+    """The slots of one event loop: limited in total and per origin, so that no origin starves the others.
 
-    A slot is held during a request only, and nobody waits for anything while holding one. An origin that does not respond
-    takes no more than it leaves to all the others, and one whose last request timed out has a single slot until it
-    responds: several hanging ones cannot take them all.
+    A slot is held only during a request, and nobody waits for anything while holding one. An origin that does not
+    respond takes no more slots than it leaves for all the others, and one whose last request timed out gets a single
+    slot until it responds, so several hanging origins cannot take them all.
 
     Attributes:
         free: how many are left.
@@ -63,10 +63,10 @@ class Slots:
         self.free: int = most
         self.of_an_origin = of_an_origin
         self._origins: dict[str, Origin] = {}
-        self._waiting: dict[Origin, deque[anyio.Event]] = {}  # In the order of their next turn.
+        self._waiting: dict[Origin, deque[anyio.Event]] = {}  # In the order of their next turns.
 
     async def acquire(self, name: str) -> "Origin":
-        """Wait for a slot of an origin, which the caller releases."""
+        """Wait for a slot for an origin; the caller releases it."""
         origin = self._origins.get(name) or self._origins.setdefault(name, Origin(self))
         if origin.has_room:
             self._take(origin)
@@ -76,7 +76,7 @@ class Slots:
         return origin
 
     def give_back(self, origin: "Origin") -> None:
-        """Take a slot back, and let those who wait have it."""
+        """Take a slot back, and pass it to whoever is waiting."""
         self.free += 1
         origin.under_way -= 1
         for each in [*self._waiting]:
@@ -89,7 +89,7 @@ class Slots:
         try:
             await granted.wait()
         except BaseException:
-            if granted.is_set():  # In the very moment of a cancellation.
+            if granted.is_set():  # At the very moment of a cancellation.
                 self.give_back(origin)
             else:
                 self._leave(origin, granted)
@@ -117,7 +117,7 @@ class Origin:
     """A scheme, host and port; how many requests to it are under way, and whether it hangs.
 
     Attributes:
-        since_response: how many requests have left since its last response.
+        since_response: how many requests were sent since its last response.
     """
 
     def __init__(self, slots: Slots) -> None:
@@ -128,13 +128,13 @@ class Origin:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more request may leave."""
+        """Whether one more request may be sent."""
         most = 1 if self.hangs else self._slots.of_an_origin
         others = self._slots.free if self.since_response >= _TRUSTED else most
         return self._slots.free > 0 and self.under_way < min(most, others)
 
     def release(self, *, hangs: bool | None) -> None:
-        """Give a slot back; `hangs` tells whether the request timed out, or None where that is not known."""
+        """Give a slot back; `hangs` is whether the request timed out, or None if that is not known."""
         self.hangs = self.hangs if hangs is None else hangs
         if hangs is False:
             self.since_response = 0

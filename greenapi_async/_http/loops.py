@@ -1,4 +1,4 @@
-"""What belongs to one event loop, and is gone when that loop is: locks, slots, connections."""
+"""What belongs to one event loop, and ends with it: locks, slots, connections."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -14,7 +14,7 @@ class PerLoop(Generic[_T]):
         self._values: dict[Any, _T] = {}
 
     def get(self) -> _T:
-        """Return the value of the running event loop, made when it is first wanted."""
+        """Return the value for the running event loop, made when first needed."""
         loop = _running_loop()
         value = self._values.get(loop)
         if value is None:
@@ -30,15 +30,15 @@ class PerLoop(Generic[_T]):
         return [(loop, value) for loop, value in [*self._values.items()] if loop != here]
 
     def _forget_the_dead(self) -> None:
-        """Leave what a loop that is over had to the garbage collector: nobody else can close it."""
+        """Leave what a finished loop had to the garbage collector: nobody else can close it."""
         for loop in [*self._values]:
             if not call_soon(loop, _nothing):
                 self._values.pop(loop, None)
 
 
 def call_soon(loop: Any, call: Callable[[], object]) -> bool:
-    """Let an event loop call a function at its next step, from any thread; return whether it still runs."""
-    # asyncio's loops have the one, trio's tokens the other.
+    """Make an event loop call a function at its next step, from any thread; return whether it still runs."""
+    # asyncio's loops have the first, trio's tokens the second.
     soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
     try:
         soon(call)

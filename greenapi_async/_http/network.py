@@ -1,4 +1,4 @@
-"""Sockets for httpcore, over anyio: a read takes all that has come, and opens no scope."""
+"""Sockets for httpcore, over anyio: a read takes everything that has arrived, and opens no scope."""
 
 import errno
 import os
@@ -17,23 +17,23 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 from greenapi_async._http.address import is_address
 from greenapi_async._threads import until_cancelled
 
-_HEAD_START = 0.25  # seconds of an address before the next one is tried beside it (RFC 8305).
-_KEEPALIVE = {  # NATs forget in silence what says nothing for minutes, Azure's after four.
+_HEAD_START = 0.25  # seconds before the next address is tried in parallel (RFC 8305).
+_KEEPALIVE = {  # NATs silently drop connections that are quiet for minutes, Azure's after four.
     "SO_KEEPALIVE": 1,
     "TCP_KEEPIDLE": 60,
     "TCP_KEEPINTVL": 15,
     "TCP_KEEPCNT": 4,
 }
 _BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-_MOST = 256 * 1024  # httpcore reads a quarter of it at a time, and each read is a turn.
+_MOST = 256 * 1024  # httpcore reads a quarter of it at a time, and each read is a turn of the loop.
 
 
 class Connection(httpcore.AsyncHTTPConnection):
-    """A connection that is not used again where it could mix responses up."""
+    """A connection that is not reused if that could mix responses up."""
 
     def is_idle(self) -> bool:
-        """Return whether it may be used again: what came beyond a response would pass for the next one's."""
-        # Nothing public tells what is left over; a rename must fail here, not switch the guard off.
+        """Return whether it can be reused: data beyond a response would pass for the next response."""
+        # Nothing public shows what is left over; a rename must fail here, not disable the guard.
         return super().is_idle() and not self._connection._h11_state.trailing_data[0]  # type: ignore[union-attr]  # noqa: SLF001
 
 
@@ -48,18 +48,18 @@ class Network(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect by whatever address of the host accepts first."""
+        """Connect to whichever address of the host accepts first."""
         with _raised_as(httpcore.ConnectError):
             return Stream(await connect(host, port, local_address))
 
 
 async def connect(host: str, port: int, local_address: str | None = None) -> ByteStream:
-    """Return a connection to whatever address of a host accepts first.
+    """Return a connection to whichever address of a host accepts first.
 
-    The name is looked up in a thread of our own: asyncio's are the program's, and may all be busy.
+    The name is looked up in a thread of our own: asyncio's belong to the program, and may all be busy.
 
     Raises:
-        OSError: there is no such name, or no address accepts; it says why, and where.
+        OSError: there is no such name, or no address accepts; it says which and why.
     """
     try:
         stream = await _fastest(await _addresses(host, port), port, local_address)
@@ -68,7 +68,7 @@ async def connect(host: str, port: int, local_address: str | None = None) -> Byt
 
     raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
     for name, value in _KEEPALIVE.items():
-        with suppress(OSError, AttributeError):  # Not every system has each.
+        with suppress(OSError, AttributeError):  # Not every system has all of them.
             level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
             raw.setsockopt(level, getattr(socket, name), value)
 
@@ -76,7 +76,7 @@ async def connect(host: str, port: int, local_address: str | None = None) -> Byt
 
 
 async def _addresses(host: str, port: int) -> list[str]:
-    """Return a host's addresses in the system's order, but the first of the other family second."""
+    """Return a host's addresses in the system's order, but with the first one of the other family second."""
     if is_address(host):
         return [host]
 
@@ -123,10 +123,10 @@ async def _fastest(addresses: list[str], port: int, local_address: str | None) -
 
 
 class Guard(Network):
-    """Makes connections, and closes those that lead elsewhere before a byte is sent.
+    """Makes connections, and closes those that lead to a forbidden address before a byte is sent.
 
-    It judges the connected socket, so a name that changes its address in between gains nothing. `check` raises for
-    an address that is not admitted.
+    It checks the connected socket, so a name that changes its address in between gains nothing. `check` raises for an
+    address that is not allowed.
     """
 
     def __init__(self, check: Callable[[str], None]) -> None:
@@ -135,7 +135,7 @@ class Guard(Network):
     async def connect_tcp(
         self, host: str, port: int, *others: Any, **options: Any
     ) -> httpcore.AsyncNetworkStream:
-        """Connect, and look where to."""
+        """Connect, and check the address."""
         stream = await super().connect_tcp(host, port, *others, **options)
         try:
             self._check_peer(stream)
@@ -215,11 +215,11 @@ class Stream(httpcore.AsyncNetworkStream):
                 return None
 
     def _decrypted(self, room: int) -> Iterator[bytes]:
-        """Yield the further records that have come: TLS hands over 16 KB at a time, and each is a turn."""
+        """Yield further records that have arrived: TLS hands over 16 KB at a time, each a turn of the loop."""
         while room > 0:
             try:
                 data = self._tls.read(room)  # type: ignore[union-attr]
-            except ssl.SSLError:  # Nothing more has come; what is wrong is told when it is read alone.
+            except ssl.SSLError:  # Nothing more has arrived; whatever is wrong is raised by the next read.
                 return
 
             if not data:
@@ -230,7 +230,7 @@ class Stream(httpcore.AsyncNetworkStream):
 
 
 def _reason(error: OSError) -> str:
-    """Return what the system said: of the addresses that it tried, anyio tells only that all failed."""
+    """Return what the system reported: anyio only says that all addresses failed."""
     cause = error.__cause__
     if isinstance(cause, ExceptionGroup):
         [cause, *_] = cause.exceptions
@@ -254,7 +254,7 @@ def _raised_as(error: type[Exception]) -> Iterator[None]:
 
 
 def _is_readable(descriptor: int) -> bool:
-    """Tell whether a connection that should be silent is not: the server has closed it."""
+    """Return whether a connection that should be silent is not: the server has closed it."""
     if descriptor < 0:
         return True
 

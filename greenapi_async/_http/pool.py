@@ -33,10 +33,9 @@ _Origin: TypeAlias = tuple[bytes, bytes, int | None]
 class ConnectionPool:
     """Hands out idle connections, or makes one: a request never waits for another.
 
-    httpcore's own pool counts places, and loses one for ever where asyncio cancels at a bad moment
-    (encode/httpcore#1093) or where a tunnel's set-up fails. Here only what lies idle is counted, `most_idle` at most,
-    until it expires: a request that is cancelled takes its connection along. How many run at once is the caller's to
-    limit.
+    httpcore's own pool counts slots, and loses one for ever if asyncio cancels at a bad moment (encode/httpcore#1093)
+    or a tunnel cannot be set up. Here only idle connections are counted, at most `most_idle`, until they expire: a
+    cancelled request takes its connection with it. Limiting how many run at once is up to the caller.
     """
 
     def __init__(self, connect: Callable[[httpcore.Origin], _Connection], *, most_idle: int) -> None:
@@ -44,10 +43,10 @@ class ConnectionPool:
         self._loops = PerLoop(lambda: _Kept(most_idle))
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, once more where an idle connection was closed; closing the response gives it back.
+        """Send a request, again if an idle connection turned out closed; closing the response returns the connection.
 
         Raises:
-            httpx.TransportError: no head of a response came; reading the body raises it, too.
+            httpx.TransportError: no response headers arrived; reading the body raises it, too.
         """
         kept = self._loops.get()
         sent = _for_httpcore(request)
@@ -66,7 +65,7 @@ class ConnectionPool:
             raise _httpx_error(error) from error
 
     async def aclose(self) -> None:
-        """Close every connection of this event loop, the busy ones too: their requests fail."""
+        """Close every connection of this event loop, even busy ones, whose requests then fail."""
         await self._loops.get().aclose()
 
 
@@ -98,7 +97,7 @@ async def _exchange(
 
 
 class _Content(httpx.AsyncByteStream):
-    """A response's body; when it is closed, its connection goes back."""
+    """A response's body; closing it returns its connection."""
 
     def __init__(
         self, response: httpcore.Response, connection: _Connection, kept: "_Kept", origin: _Origin
@@ -116,7 +115,7 @@ class _Content(httpx.AsyncByteStream):
             raise _httpx_error(error) from error
 
     async def aclose(self) -> None:
-        """Give the connection back, or close it where the body was not read to its end."""
+        """Return the connection to the pool, or close it if the body was not read to its end."""
         try:
             await self._response.aclose()
         except BaseException:
@@ -147,7 +146,7 @@ class _Kept:
         return None
 
     async def put_back(self, connection: _Connection, origin: _Origin) -> None:
-        """Keep a connection that was taken, if it can be used again."""
+        """Keep a connection that was taken, if it can be reused."""
         self.busy.discard(connection)
         if connection.is_idle() and self._room > 0 and not self.closed:
             self._room -= 1
@@ -158,7 +157,7 @@ class _Kept:
         await self._close_longest_unseen()
 
     async def close(self, connection: _Connection) -> None:
-        """Close a connection that was taken, whatever cancels meanwhile."""
+        """Close a connection that was taken, even if cancelled meanwhile."""
         self.busy.discard(connection)
         with anyio.CancelScope(shield=True):
             await connection.aclose()
@@ -167,7 +166,7 @@ class _Kept:
         """Close them all, and keep none from now on."""
         self.closed = True
         idle = [connection for each in self._idle.values() for connection in each]
-        async with AsyncExitStack() as stack:  # A cancellation ends one's closing, and the others' goes on.
+        async with AsyncExitStack() as stack:  # A cancellation ends closing one, not the others.
             for connection in (*self.busy, *idle):
                 stack.push_async_callback(connection.aclose)
 

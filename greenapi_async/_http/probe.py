@@ -19,12 +19,12 @@ TlsProblem: TypeAlias = Literal["early", "expired", "name", "untrusted", "no tls
 
 @attrs.frozen(kw_only=True)
 class Certificate:
-    """What TLS to a host came to.
+    """The outcome of TLS to a host.
 
     Attributes:
-        ends: until when the certificate is valid (UNIX seconds), where it was accepted.
+        ends: until when the certificate is valid (UNIX seconds), if it was accepted.
         problem: what is wrong, or None.
-        detail: what OpenSSL says of it.
+        detail: what OpenSSL says about it.
     """
 
     ends: float | None = None
@@ -36,14 +36,14 @@ async def addresses(host: str, port: int) -> Sequence[str]:
     """Return the addresses of a host.
 
     Raises:
-        OSError: it has none, or nothing could tell.
+        OSError: it has none, or they could not be found out.
     """
     found = await anyio.getaddrinfo(host, port)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 async def connect(host: str, port: int) -> None:
-    """Connect by TCP, and leave.
+    """Connect over TCP, and disconnect.
 
     Raises:
         OSError: nothing accepts.
@@ -52,7 +52,7 @@ async def connect(host: str, port: int) -> None:
 
 
 async def certificate(host: str, port: int) -> Certificate:
-    """Return what TLS to a host comes to, by the certificates that every request trusts.
+    """Return the outcome of TLS to a host, with the certificates that every request trusts.
 
     Raises:
         OSError: nothing accepts.

@@ -1,4 +1,4 @@
-"""The proxies that the environment names, and which of them applies to an address."""
+"""The proxies from the environment, and which of them applies to an address."""
 
 import sys
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from greenapi_async._http.address import is_loopback
 from greenapi_async.errors import ConfigurationError
 
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
-_LONGEST = 255  # SOCKS counts a user's name in one byte.
+_LONGEST = 255  # SOCKS has one byte for the length of a username.
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Proxy:
-    """A proxy, and the variable of the environment that names it.
+    """A proxy, and the environment variable that names it.
 
     Attributes:
         kind: `"http"`, `"socks4"` or `"socks5"`.
-        secure: whether it speaks TLS itself.
+        secure: whether the connection to it uses TLS.
     """
 
     variable: str
@@ -34,7 +34,7 @@ class Proxy:
 
 @attrs.frozen(eq=False, repr=False)
 class Proxies:
-    """What the environment says of proxies; only https is proxied, and loopback never."""
+    """What the environment says about proxies; only https is proxied, and loopback never."""
 
     _named: Mapping[str, str] = attrs.field(factory=getproxies)
 
@@ -42,7 +42,7 @@ class Proxies:
         """Return the proxy that applies to an address.
 
         Raises:
-            ConfigurationError: it cannot be read; the message names its variable.
+            ConfigurationError: it cannot be parsed; the message names its variable.
         """
         variable = next((name for name in ("https", "all") if self._named.get(name)), None)
         if variable is None or scheme != "https" or is_loopback(host) or self._is_excepted(f"{host}:{port}"):
@@ -51,7 +51,7 @@ class Proxies:
         return _parsed(self._named[variable], f"{variable.upper()}_PROXY")
 
     def _is_excepted(self, host_and_port: str) -> bool:
-        if sys.platform in {"win32", "darwin"}:  # They look at the system's settings, too.
+        if sys.platform in {"win32", "darwin"}:  # They also look at the system's settings.
             return bool(proxy_bypass(host_and_port))
 
         return bool(proxy_bypass(host_and_port, self._named))
@@ -59,10 +59,10 @@ class Proxies:
 
 def _parsed(text: str, variable: str) -> Proxy:
     proxy = _read(text if "://" in text else f"http://{text}", variable)
-    if proxy is None:  # What was wrong is not told: it may quote the password.
+    if proxy is None:  # The reason is not shown: it may quote the password.
         raise ConfigurationError(
             f"the proxy that {variable} names cannot be used: it must look like http://host:3128, https://host:3129 or "
-            "socks5://host:1080, where it wants them with user:password@ before the host, both in ASCII"
+            "socks5://host:1080, with user:password@ before the host if it requires them, both in ASCII"
         )
 
     return proxy

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpcore
 
 _TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
-_MOST_IDLE = 1000  # One for each of many instances' hosts.
+_MOST_IDLE = 1000  # Enough for one per host of many instances.
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-store"}
 _KEEPALIVE = 300.0  # Longer than the usual interval, so that a poll costs no new TLS handshake.
 
@@ -25,9 +25,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
     """Sends httpx's requests over our pool.
 
     Args:
-        proxies: what the environment says of proxies.
-        check: called with the address that a direct connection leads to; raises where that is not admitted.
-        keepalive: seconds that a connection may lie idle; 0 keeps none.
+        proxies: what the environment says about proxies.
+        check: called with the address that a direct connection leads to; raises if that is not allowed.
+        keepalive: seconds that a connection may be idle; 0 keeps none.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         check: Callable[[str], None] | None = None,
         keepalive: float = _KEEPALIVE,
     ) -> None:
-        # httpx loads httpcore when it is first needed, and so do we: it is a third of its import.
+        # httpx loads httpcore only when needed, and so do we: it is a third of the import time.
         from greenapi_async._http.network import Guard, Network  # noqa: PLC0415
         from greenapi_async._http.pool import ConnectionPool  # noqa: PLC0415
 
@@ -47,15 +47,15 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._pool = ConnectionPool(self._connection, most_idle=_most_idle() if keepalive else 0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its body is a stream, and closing the response gives the connection back.
+        """Send a request; the response body is a stream, and closing the response returns the connection.
 
         Raises:
-            httpx.TransportError: no response came.
+            httpx.TransportError: no response arrived.
         """
         return await self._pool.send(request)
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop, the busy ones too: their requests fail."""
+        """Close the connections of this event loop, even busy ones, whose requests then fail."""
         await self._pool.aclose()
 
     def _connection(self, origin: "httpcore.Origin") -> "httpcore.AsyncHTTPConnection":
@@ -80,10 +80,10 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
 
 class _NoCookies(httpx.Cookies):
-    """Keeps nothing: a cookie of one response would go out with the next request, even of another instance."""
+    """Keeps nothing: a cookie from one response would be sent with the next request, even of another instance."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Pass them over."""
+        """Ignore them."""
 
 
 class _Client(httpx.AsyncClient):
@@ -91,7 +91,7 @@ class _Client(httpx.AsyncClient):
 
     @property
     def cookies(self) -> httpx.Cookies:
-        """An empty jar, made anew: nothing stays in it."""
+        """A new, empty jar: nothing stays in it."""
         return _NoCookies()
 
     @cookies.setter
@@ -101,13 +101,13 @@ class _Client(httpx.AsyncClient):
 
 def make_client(proxies: Proxies) -> httpx.AsyncClient:
     """Return an httpx client of our own."""
-    # A transport of its own switches httpx's look at the environment off.
+    # With its own transport, httpx ignores the environment.
     client = _Client(
         transport=PooledTransport(proxies),
         headers={**HEADERS, "User-Agent": "greenapi-async"},
         timeout=None,
     )
-    del client.headers["Connection"]  # HTTP/1.1 keeps connections by itself.
+    del client.headers["Connection"]  # HTTP/1.1 keeps connections alive by default.
     return client
 
 
@@ -116,7 +116,7 @@ def ssl_context() -> ssl.SSLContext:
     """Return the process's TLS context.
 
     Raises:
-        ConfigurationError: the environment names a file of certificates, or a log of keys, that cannot be used.
+        ConfigurationError: the environment names a certificate file or a key log that cannot be used.
     """
     try:
         return httpx.create_ssl_context()  # Takes about 20 ms and 1 MB, so one serves the process.
@@ -125,13 +125,13 @@ def ssl_context() -> ssl.SSLContext:
 
     named = " and ".join(filter(os.environ.get, _TLS_VARIABLES))
     raise ConfigurationError(
-        f"TLS cannot be set up: {reason}: see the files that {named or 'the system'} names"
+        f"TLS cannot be set up: {reason}: check the files that {named or 'the system'} names"
     )
 
 
 def _most_idle() -> int:
-    """Return how many connections may lie idle: where files are scarce, half of what the process may open."""
-    if sys.platform == "win32":  # Sockets are no files there.
+    """Return how many connections may be idle: if files are scarce, half of what the process may open."""
+    if sys.platform == "win32":  # Sockets are not files there.
         return _MOST_IDLE
 
     import resource  # noqa: PLC0415 - not everywhere.

@@ -1,4 +1,4 @@
-"""Connections through a proxy, by CONNECT or SOCKS: python-socks speaks, over streams of ours."""
+"""Connections through a proxy, by CONNECT or SOCKS: python-socks does the protocol, over our streams."""
 
 import math
 import ssl
@@ -26,7 +26,7 @@ _REFUSALS = {
 
 
 class Tunnel(Network):
-    """Opens connections through a proxy; TLS to the far end comes on top, as without one."""
+    """Opens connections through a proxy; TLS to the server is layered on top, as without a proxy."""
 
     def __init__(self, proxy: Proxy, ssl_context: ssl.SSLContext) -> None:
         self._proxy = proxy
@@ -37,7 +37,7 @@ class Tunnel(Network):
             username=proxy.username,
             password=proxy.password,
             proxy_ssl=ssl_context if proxy.secure else None,
-            forward=_FirstLeg(),  # type: ignore[arg-type]  # Only its `connect` is called.
+            forward=_FirstLeg(),  # type: ignore[arg-type]  # Only `connect` is called.
         )
 
     async def connect_tcp(
@@ -48,11 +48,11 @@ class Tunnel(Network):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the proxy, and let it connect further.
+        """Connect to the proxy, and have it connect to the server.
 
         Raises:
-            httpcore.ProxyError: it cannot be reached, does not connect, or refuses the user or the password; then
-                the cause is a `ProxyRefusalError`.
+            httpcore.ProxyError: it cannot be reached, does not connect, or rejects the username or password; then the
+            cause is a `ProxyRefusalError`.
         """
         try:
             line: Any = await self._handshake.connect(host, port, timeout=math.inf)
@@ -65,7 +65,7 @@ class Tunnel(Network):
 
         where = f"the proxy that {self._proxy.variable} names"
         if refused:
-            message = f"{where} refused the user or the password: {problem}"
+            message = f"{where} rejected the username or password: {problem}"
             raise httpcore.ProxyError(message) from ProxyRefusalError()
 
         raise httpcore.ProxyError(f"{where} did not connect: {problem}")
@@ -76,14 +76,14 @@ def _is_refusal(error: ProxyError) -> bool:
 
 
 class _FirstLeg:
-    """Stands where python-socks looks for a proxy before the proxy, so that it speaks over streams of ours."""
+    """Takes the place of a proxy in front of the proxy, so that python-socks uses our streams."""
 
     async def connect(self, dest_host: str, dest_port: int) -> "_Line":
         return _Line(await connect(dest_host, dest_port))
 
 
 class _Line:
-    """A stream as python-socks knows them, whose reply to CONNECT comes whole, in however many pieces."""
+    """A stream for python-socks that delivers the reply to CONNECT whole, however many pieces it arrives in."""
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -92,7 +92,7 @@ class _Line:
         await self.stream.send(data)
 
     async def read(self) -> bytes:
-        """Return the head of the reply to CONNECT."""
+        """Return the headers of the reply to CONNECT."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             try:
@@ -128,6 +128,6 @@ class _Line:
     async def close(self) -> None:
         await anyio.aclose_forcefully(self.stream)
 
-    # Their names before python-socks 3, which aiogram's proxies do not go beyond.
+    # Their names before python-socks 3, which aiogram's proxy support is limited to.
     write_all = write
     read_exact = read_exactly

@@ -1,4 +1,4 @@
-"""What a status says of its file: its address and its type, where it has one. Pure."""
+"""What a status says about its file: its address and type, if it has one. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -26,8 +26,8 @@ class Attachment:
     """The file of a status.
 
     Attributes:
-        url: where it is, or a marker in place of an address, or nothing.
-        mime_type: in lower case, without parameters; empty if neither told nor usual for the kind.
+        url: where it is, or a marker in place of an address, or an empty string.
+        mime_type: in lower case, without parameters; empty if neither sent nor usual for the kind.
     """
 
     url: str
@@ -35,7 +35,7 @@ class Attachment:
 
     @property
     def may_come(self) -> bool:
-        """Whether there is no address, but may be one later."""
+        """Whether there is no address yet, but may be later."""
         return not self.url or (self.url.startswith("{{") and not self._is_too_big)
 
     def address(self) -> str:
@@ -60,7 +60,7 @@ class Attachment:
 def attachment(status: Status) -> Attachment | None:
     """Return the file of a status, or None if it has none and never will.
 
-    An `UnknownStatus` may have one too: it is of a new kind, or one of its other fields is odd.
+    An `UnknownStatus` may have one too: its kind is new, or one of its other fields is odd.
     """
     if isinstance(status, MediaStatus):
         return _attachment(status.download_url, status.mime_type, status.kind)

@@ -1,4 +1,4 @@
-"""What the disk does, in threads: a partial file as it comes, and whatever the system refuses as one error."""
+"""Disk access, in threads: a partial file as it arrives, and one error for whatever the system refuses."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +13,7 @@ from greenapi_async._system import may_pass
 from greenapi_async._threads import to_the_end
 from greenapi_async.errors import DirectoryError, MediaError
 
-_CHUNK: Final = 256 * 1024  # For less, switching threads costs more than writing.
+_CHUNK: Final = 256 * 1024  # For less, switching threads costs more than the write.
 _Value = TypeVar("_Value")
 _Arguments = TypeVarTuple("_Arguments")
 
@@ -38,11 +38,11 @@ class DiskFile:
 
     @property
     def total(self) -> int | None:
-        """The size of the complete file, or None if it was not told."""
+        """The size of the complete file, or None if it is unknown."""
         return self._part.total
 
     async def restart(self, etag: str, total: int | None) -> None:
-        """Begin anew, with another file."""
+        """Start over, with another file."""
         self._buffer.clear()
         await self._on_disk(self._part.restart, etag, total)
 
@@ -72,7 +72,7 @@ class DiskFile:
             await self._on_disk(self._part.discard)
 
     async def close(self) -> None:
-        """Keep what has come for the next attempt; an empty file is deleted."""
+        """Keep what has arrived for the next attempt; an empty file is deleted."""
         try:
             with (
                 anyio.CancelScope(shield=True),
@@ -94,7 +94,7 @@ class DiskFile:
 
 
 async def on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """Run `work` in a thread until it returns, and raise `DirectoryError` where the system refuses."""
+    """Run `work` in a thread until it returns, and raise `DirectoryError` if the system refuses."""
     try:
         return await to_the_end(work, *arguments)
     except OSError as error:
@@ -102,6 +102,6 @@ async def on_disk(directory: Path, work: Callable[[*_Arguments], _Value], *argum
     except ValueError:
         reason, retryable = "no directory can have such a name", False
 
-    # Of a name that UTF-8 cannot spell a message must not hold the half of an emoji.
+    # A message must not contain half an emoji, from a name that UTF-8 cannot encode.
     named = str(directory).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
     raise DirectoryError(f"cannot save to {named}: {reason}", retryable=retryable)

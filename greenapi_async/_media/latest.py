@@ -1,4 +1,4 @@
-"""A status whose file is wanted, as the API last sent it: an address that leads nowhere is requested again, once."""
+"""A status whose file is wanted, as last sent by the API: a dead address is requested again, once."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
@@ -12,7 +12,7 @@ from greenapi_async.models import Status
 
 Refresh: TypeAlias = Callable[[], Awaitable[Status | None]]
 
-_KEPT: Final = 86_400.0  # An address is good for a day.
+_KEPT: Final = 86_400.0  # An address is valid for a day.
 _COMING: Final = 600.0
 _Result = TypeVar("_Result")
 
@@ -22,8 +22,8 @@ class LatestStatus:
     """A status whose file is wanted.
 
     Attributes:
-        original: as the caller gave it; the file's name does not change with the status.
-        status: as the API last sent it.
+        original: as passed by the caller; it determines the file's name even if the status changes.
+        status: as last sent by the API.
     """
 
     original: Status
@@ -35,10 +35,10 @@ class LatestStatus:
     _has_refreshed: bool = attrs.field(init=False, default=False)
 
     async def attempt(self, work: Callable[[Attachment], Awaitable[_Result]]) -> _Result:
-        """Return what `work` makes of the file, with the address as it is now if the first one leads nowhere.
+        """Return the result of `work` on the file, with the current address if the first one is dead.
 
         Raises:
-            MediaError: the status has no file, or what `work` raises; retryable while the file may still come.
+            MediaError: the status has no file, or `work` failed; retryable while the file may still come.
         """
         try:
             return await self._attempt(work)
@@ -54,14 +54,14 @@ class LatestStatus:
         return await self._attempt(work)
 
     def may_help(self, error: GreenApiError) -> bool:
-        """Return whether another attempt is worth a try: one without an address is not, after it was requested."""
+        """Return whether another attempt may help: not if there is still no address after requesting it."""
         found = attachment(self.status)
         return error.retryable and not (self._has_refreshed and found is not None and found.may_come)
 
     async def _attempt(self, work: Callable[[Attachment], Awaitable[_Result]]) -> _Result:
         found = attachment(self.status)
         if found is None:
-            raise MediaError(f"nothing to download: this status of kind {self.status.kind!r} has no file")
+            raise MediaError(f"nothing to download: this {self.status.kind} status has no file")
 
         try:
             return await work(found)
@@ -82,7 +82,7 @@ class LatestStatus:
         return True
 
     def _is_missing(self, error: MediaError) -> bool:
-        """Return whether there is no file at the address, or no address."""
+        """Return whether the address is missing, or has no file."""
         if error.http_code is not None:
             return may_come(error.http_code)
 

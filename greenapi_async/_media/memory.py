@@ -10,9 +10,9 @@ class MemoryFile:
     """A file that is kept in memory.
 
     Attributes:
-        content: what has come.
+        content: what has arrived.
         etag: the strong ETag of the file, or None if it cannot be resumed.
-        total: the size of the complete file, or None if it was not told.
+        total: the size of the complete file, or None if it is unknown.
     """
 
     content: bytearray = attrs.field(factory=bytearray)
@@ -25,7 +25,7 @@ class MemoryFile:
         return len(self.content)
 
     async def restart(self, etag: str, total: int | None) -> None:
-        """Begin anew, with another file."""
+        """Start over, with another file."""
         self.content.clear()
         self.etag, self.total = strong_etag(etag), total
 

@@ -22,7 +22,7 @@ _LOCKED: Final = PermissionError if sys.platform == "win32" else BlockingIOError
 _CANNOT_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 _VALIDATOR = re.compile(_STRONG_ETAG.pattern + r"(?:\n([0-9]{1,18}))?")
-# The files that this process writes, by device and inode: where there are no locks, tasks still mind each other.
+# The files that this process is writing, by device and inode: tasks exclude each other even without locks.
 _WRITTEN: Final[dict[tuple[int, int], object]] = {}
 
 
@@ -33,7 +33,7 @@ class PartialFile:
     Attributes:
         size: bytes written so far.
         etag: the strong ETag of the file being downloaded, or None if it cannot be resumed.
-        total: the size of the complete file, or None if it was not told.
+        total: the size of the complete file, or None if it is unknown.
     """
 
     _final: Path
@@ -68,7 +68,7 @@ class PartialFile:
         return os.read(self._fd, length)
 
     def is_mine(self) -> bool:
-        """Return whether no other task of this process writes the file; it is this one's until it is closed."""
+        """Return whether no other task of this process is writing the file; if so, it is ours until closed."""
         return _WRITTEN.setdefault(_identity(self._fd), self._token) is self._token
 
     def publish(self) -> None:
@@ -128,7 +128,7 @@ def is_saved(final: Path) -> bool:
 
 
 def is_finished(final: Path) -> bool:
-    """Return whether the complete file exists; its second name goes, if its writer was killed between the two.
+    """Return whether the complete file exists; remove its second name if its writer was killed between the two.
 
     Raises:
         FileExistsError: the path is not a regular file.
@@ -146,7 +146,7 @@ def is_finished(final: Path) -> bool:
 
 
 def size(final: Path) -> int:
-    """Return how many bytes of the file have come, whoever writes it."""
+    """Return how many bytes of the file have arrived, whoever is writing it."""
     try:
         return sibling(final, ".part").stat().st_size
     except FileNotFoundError:
@@ -210,7 +210,7 @@ def replace_atomically(final: Path, data: bytes) -> None:
 
 
 def strong_etag(text: str) -> str | None:
-    """Return an ETag that says that two files are the same byte by byte, or None for any other."""
+    """Return an ETag that guarantees identical bytes, or None for any other."""
     return text if _STRONG_ETAG.fullmatch(text) else None
 
 
@@ -239,16 +239,14 @@ def _lock(fd: int) -> bool:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (
-        OSError
-    ) as error:  # Network drives and FUSE may have no locks: then it is saved without their comfort.
+    except OSError as error:  # Network drives and FUSE may have no locks: then it is saved without one.
         return not isinstance(error, _LOCKED)
 
     return True
 
 
 def _fsync(fd: int) -> None:
-    """Write the file to the disk, where the file system can promise that."""
+    """Flush the file to the disk, if the file system can guarantee that."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -304,7 +302,7 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name survive a power failure, where the system supports that."""
+    """Make the new name survive a power failure, if the system supports that."""
     with suppress(OSError):
         fd = os.open(directory, os.O_RDONLY)
         try:

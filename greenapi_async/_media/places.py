@@ -1,4 +1,4 @@
-"""How many downloads are under way at once: each takes a socket and a file, of which a process has few."""
+"""How many downloads are under way at once: each needs a socket and a file, which are scarce."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
@@ -16,13 +16,14 @@ _MOST_OF_AN_ORIGIN: Final = 8
 
 
 @asynccontextmanager
-async def place(origin: str, timeout: float) -> AsyncGenerator[Callable[[], None]]:  # noqa: ASYNC109 - of a standstill.
-    """Wait for a place, and hold it; yields what to call whenever the download gets on.
+async def place(origin: str, timeout: float) -> AsyncGenerator[Callable[[], None]]:  # noqa: ASYNC109 - it limits a stall.
+    """Wait for a slot, and hold it; yields a function to call whenever the download makes progress.
 
-    A wait may be as long as that of many large files, but not longer than `timeout` if none of the origin gets on.
+    The wait may be as long as many large files take, but not longer than `timeout` without progress by any of the
+    origin's downloads.
 
     Raises:
-        TransportError: none did.
+        TransportError: none made progress.
     """
     downloads = _downloads()
     slot = await downloads.acquire(origin, timeout)
@@ -49,7 +50,7 @@ class _Downloads:
                 return await self._slots.acquire(origin)
 
         raise TransportError(
-            f"its turn did not come, for other downloads from there stood still for {timeout:g} s",
+            f"its turn did not come: other downloads from this host made no progress for {timeout:g} s",
             timeout=True,
         )
 

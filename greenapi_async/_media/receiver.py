@@ -35,10 +35,10 @@ class File(Protocol):
 
     @property
     def total(self) -> int | None:
-        """The size of the complete file, or None if it was not told."""
+        """The size of the complete file, or None if it is unknown."""
 
     async def restart(self, etag: str, total: int | None) -> None:
-        """Begin anew, with another file."""
+        """Start over, with another file."""
 
     async def expect(self, total: int) -> None:
         """Remember the size of the complete file."""
@@ -59,11 +59,11 @@ async def receive_file(
     progress: Progress | None,
     moved: Callable[[], None],
 ) -> None:
-    """Download a file, or what is missing of it; `moved` is called with every chunk.
+    """Download a file, or the missing rest of it; `moved` is called for every chunk.
 
     Raises:
-        MediaError: it is refused, too large, or not of the declared type; of what is retryable a part may stay.
-        TransportError: it did not come whole.
+        MediaError: it is refused, too large, or not of the declared type; if retryable, a partial file may be kept.
+        TransportError: it did not arrive completely.
     """
     receiver = _Receiver(file, max_bytes, progress, moved)
     with suppress(_IsWhole):
@@ -80,19 +80,19 @@ async def receive_file(
         raise MediaError(f"unexpected file content: {mismatch}")
 
 
-class _IsWhole(Exception):  # noqa: N818 - it ends a download, and is no error.
+class _IsWhole(Exception):  # noqa: N818 - it ends a download, and is not an error.
     """The response says that nothing is missing."""
 
 
 @attrs.define(eq=False)
 class _Receiver:
-    """Puts responses to a file where they belong to it.
+    """Puts a file's responses where they belong in it.
 
-    Where no length is told, an end may be a cut: an origin that closed, behind a proxy that frames what came as
-    whole. So the rest is requested, which says how long the file is.
+    If no length is sent, the end may be a truncation: an origin that closed, behind a proxy that frames what came as
+    complete. So the rest is requested, whose response gives the file's size.
 
     Attributes:
-        wants_rest: whether the request was for what follows a body of untold length.
+        wants_rest: whether to request what may follow a body of unknown length.
     """
 
     _file: File
@@ -134,7 +134,7 @@ class _Receiver:
         await self._file.restart(self._etag, total)
 
     async def _go_on(self, http_code: int, headers: Mapping[str, str], *, etag: str | None) -> None:
-        """Go on with the file if the response is of the same one."""
+        """Continue the file if the response is for the same one."""
         first, last, total = _place(headers)
         told = headers.get("etag", "")
         if self._file.total in {None, total}:
@@ -144,7 +144,7 @@ class _Receiver:
                 await self._file.expect(total)
                 return
 
-            # Of an error an ETag is seldom told.
+            # Errors seldom have an ETag.
             if http_code == 416 and total == self._file.size and (told == etag or not told or not etag):
                 raise _IsWhole
 
@@ -152,9 +152,11 @@ class _Receiver:
         raise MediaError("the file has changed since the download began", http_code=http_code, retryable=True)
 
     def _end(self, http_code: int, headers: Mapping[str, str]) -> None:
-        """End the download where the server does not say what the rest is."""
+        """End the download if the server does not send the rest."""
         if http_code != 200:
-            raise TransportError(f"the end of the file was not told, and its rest not sent: HTTP {http_code}")
+            raise TransportError(
+                f"the file's size is unknown, and the server did not send the rest: HTTP {http_code}"
+            )
 
         if _length(headers) not in {None, self._file.size}:
             raise _truncated()
@@ -181,7 +183,7 @@ def _range_headers(file: File) -> dict[str, str]:
 
 
 def _place(headers: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return the first and last byte of a range, and the size of the complete file; -1 for what is not told."""
+    """Return the first and last byte of a range, and the size of the complete file; -1 if not sent."""
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     if found is None:
         return -1, -1, -1
@@ -191,7 +193,7 @@ def _place(headers: Mapping[str, str]) -> tuple[int, int, int]:
 
 
 def _check_encoding(headers: Mapping[str, str]) -> None:
-    """Raise where the label names a compression: storages keep whatever else an uploader sent along."""
+    """Raise if the header names a compression: storage services keep whatever else an uploader sent."""
     if _COMPRESSION.search(headers.get("content-encoding", "")):
         raise MediaError("the media server compressed the file although that was not requested")
 
@@ -202,7 +204,7 @@ def _refusal(http_code: int, headers: Mapping[str, str]) -> MediaError:
         return MediaError(f"the download was redirected to {where}", http_code=http_code)
 
     retryable = is_retryable(http_code)
-    why = "" if retryable else ": the file may not be there yet, or have expired, as it is not kept long"
+    why = "" if retryable else ": the file may not be there yet, or may have expired"
     return MediaError(
         f"the media server responded with HTTP {http_code}{why}", http_code=http_code, retryable=retryable
     )

@@ -1,4 +1,4 @@
-"""Statuses as the API has them now: one response for all that want one, for a minute."""
+"""Statuses as the API has them now: one response, shared for a minute by all who need one."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +20,7 @@ class Refresher:
     """Requests statuses again.
 
     Args:
-        statuses: returns the statuses of so many minutes.
+        statuses: returns the statuses of the given minutes.
         clock: the wall clock in seconds since the epoch.
     """
 
@@ -32,7 +32,7 @@ class Refresher:
         self._loops = PerLoop(_Shared)
 
     async def refreshed(self, status: Status) -> Status | None:
-        """Return the status as the API has it now, or None if it has it no more, or does not say.
+        """Return the status as the API has it now, or None if it no longer does, or the request fails.
 
         Raises:
             ClientClosedError: the client was closed meanwhile.
@@ -49,7 +49,7 @@ class Refresher:
             shared.wanted.remove(status.timestamp)
 
     async def _request(self, shared: "_Shared") -> None:
-        """Request as many minutes as all who wait want; twice as many as a moment ago, if those were too few."""
+        """Request as many minutes as all who wait need; twice as many as a moment ago, if those were too few."""
         now = self._clock()
         age = max(0.0, now - min(shared.wanted))
         least = 2 * shared.minutes if anyio.current_time() < shared.until else 0

@@ -34,7 +34,7 @@ class Terms:
         allow_loopback: whether files may come from anywhere else on this machine.
         max_bytes: how large a file may be.
         progress: called with the bytes so far, and the file's size or None.
-        timeout: how many seconds a download may stand still.
+        timeout: how many seconds a download may stall.
     """
 
     home: str
@@ -53,14 +53,14 @@ async def save_media(wanted: LatestStatus, directory: Path, terms: Terms) -> Pat
         sidecar, json = directory / f"{name}.json", _json(wanted.status)
         await on_disk(directory, _write_sidecar, sidecar, json)
 
-        # An earlier one may lack the address that is used now.
+        # An earlier file may lack the address that is used now.
         return await _save(attachment, final, terms, functools.partial(_replace_sidecar, sidecar, json))
 
     return await wanted.attempt(save)
 
 
 async def media_bytes(wanted: LatestStatus, file: MemoryFile, terms: Terms) -> bytes:
-    """Return a status' file in one attempt; what came of it stays for the next."""
+    """Return a status' file in one attempt; what arrived is kept for the next."""
 
     async def read(attachment: Attachment) -> bytes:
         origin = _source(attachment, terms)
@@ -163,7 +163,7 @@ def _mkdir(directory: Path) -> None:
 
 @attrs.define(eq=False)
 class _OtherWriter:
-    """Another task or process that is writing the same file, as long as the file grows."""
+    """Another task or process that is writing the same file, followed for as long as the file grows."""
 
     _final: Path
     _timeout: float
@@ -171,7 +171,7 @@ class _OtherWriter:
     _grew_at: float = 0.0
 
     async def wait(self) -> None:
-        """Wait a moment; raise `MediaError` where nothing has come for the timeout."""
+        """Wait a moment; raise `MediaError` if nothing has arrived within the timeout."""
         size = await on_disk(self._final.parent, part.size, self._final)
         now = anyio.current_time()
         if size != self._size:

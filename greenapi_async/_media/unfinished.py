@@ -1,4 +1,4 @@
-"""Statuses whose JSON was saved, and whose file was not."""
+"""Statuses whose JSON was saved, but whose file was not."""
 
 import re
 from contextlib import suppress
@@ -16,7 +16,7 @@ _SIDECAR = re.compile(r"[0-9]{8}T[0-9]{6}Z_[A-Za-z0-9_-]+\.json")
 
 
 async def unfinished(directory: Path, since: datetime) -> list[MediaStatus | UnknownStatus]:
-    """Return the statuses posted since then that should have a file in the directory, and have none; oldest first.
+    """Return the statuses posted since then whose file is missing in the directory, oldest first.
 
     Raises:
         DirectoryError: it cannot be read.
@@ -34,7 +34,7 @@ def _unfinished(directory: Path, since: str) -> list[MediaStatus | UnknownStatus
 
 
 def _read(sidecar: Path) -> Status | None:
-    """Return the status in a file that we have written, or None for any other."""
+    """Return the status in a file that we wrote, or None for any other."""
     with suppress(OSError, ValueError, RecursionError):
         status = from_dict(loads(sidecar.read_text(encoding="utf-8")))
         if stem(status) == sidecar.stem:

@@ -15,7 +15,7 @@ from greenapi_async.errors import (
     TransportError,
 )
 
-_LASTS = 300.0  # A gateway is redeployed, a token renewed, a captive portal clicked away in less.
+_LASTS = 300.0  # Redeploying a gateway, renewing a token or clicking through a captive portal takes less.
 _TRIES = 3
 _SHORTEST_FOR_THE_RATE = 2.0
 _LONGEST_RETRY_AFTER = 3600.0
@@ -26,8 +26,8 @@ _LONGEST_FOR_THE_RATE = 300.0
 class _Rule:
     """Wait between the shortest and the longest, in seconds.
 
-    Give up never, at once, or before the first success only; a refusal ends a poller before its first success, and
-    later when it has lasted.
+    Give up never, at once, or only before the first success. A refusal ends a poller at once before its first success,
+    and later once it has lasted.
     """
 
     shortest: float = 0.25
@@ -35,11 +35,11 @@ class _Rule:
     gives_up: Literal["never", "refused", "at first", "at once"] = "never"
 
 
-# By the error's class, or the nearest above it, and by whether it is retryable.
+# By the error's class, or its nearest base class, and by whether it is retryable.
 _RULES = {
     (GreenApiError, True): _Rule(),
     (GreenApiError, False): _Rule(gives_up="refused"),
-    # A broken response does not heal in seconds, and may be megabytes.
+    # A broken response is not fixed in seconds, and may be megabytes.
     (DecodeError, True): _Rule(longest=300.0),
     # Somebody has to find the phone and scan the QR code.
     (InstanceNotReadyError, False): _Rule(shortest=300.0, longest=300.0),
@@ -47,7 +47,7 @@ _RULES = {
     (ConfigurationError, False): _Rule(gives_up="at once"),
     (StoreError, False): _Rule(gives_up="at once"),
 }
-# Of an API that worked, it is a captive portal's or one that is being renewed.
+# From an API that worked, it is a captive portal's, or the certificate is being renewed.
 _CERTIFICATE = _Rule(gives_up="at first")
 
 
@@ -63,7 +63,7 @@ def delay(error: GreenApiError, failures: int, jitter: float, interval: float = 
 def pause(failures: int, jitter: float) -> float:
     """Return the seconds before a handler is tried again; `jitter` is random in [0, 1).
 
-    Attempts are few, so half of each wait is certain: three that fail within a second would be one.
+    Attempts are few, so half of each wait is fixed: three that fail within a second would count as one.
     """
     return (0.5 + jitter / 2) * _doubled(failures, 60.0)
 
@@ -74,7 +74,7 @@ class Backoff:
 
     Attributes:
         interval: seconds between two polls, without failures.
-        failures: how many came in a row.
+        failures: how many there were in a row.
     """
 
     interval: float = 60.0
@@ -84,12 +84,12 @@ class Backoff:
     _succeeded: bool = False
 
     def succeed(self) -> None:
-        """Begin anew: a response came."""
+        """Start over: a response arrived."""
         self.failures = self._refusals = 0
         self._succeeded = True
 
     def fail(self, error: GreenApiError, *, now: float, jitter: float) -> float | None:
-        """Return the seconds until the next try, or None where the poller gives up.
+        """Return the seconds until the next try, or None if the poller gives up.
 
         `now` is monotonic, and `jitter` random in [0, 1).
         """
@@ -116,7 +116,7 @@ class Backoff:
 
 
 def _until_admitted(retry_after: float | None, failures: int, jitter: float, interval: float) -> float:
-    """Return the seconds after a 429: what the server says, or else up to the interval, for that it admits."""
+    """Return the seconds after a 429: what the server says, else up to the interval, which it allows."""
     if retry_after is not None:
         return max(_SHORTEST_FOR_THE_RATE, min(_LONGEST_RETRY_AFTER, retry_after))
 

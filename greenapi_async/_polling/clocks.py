@@ -1,4 +1,4 @@
-"""The two clocks of this machine, of which the monotonic one goes on from one event loop to the next."""
+"""This machine's two clocks; the monotonic one continues from one event loop to the next."""
 
 import functools
 from collections.abc import Callable
@@ -19,10 +19,10 @@ class Moment:
     wall: float
 
     def elapsed(self, later: "Moment") -> float:
-        """Return the most that can have passed until a later moment, as far as the two clocks tell.
+        """Return the most time that can have passed until a later moment, by the two clocks.
 
-        The monotonic clock stands while a laptop sleeps, and the wall clock can be set back: the one that saw more
-        time pass is right.
+        The monotonic clock stands still while a laptop sleeps, and the wall clock can be set back: the one that saw
+        more time pass is right.
         """
         return max(later.monotonic - self.monotonic, later.wall - self.wall)
 
@@ -30,8 +30,8 @@ class Moment:
 class Clocks:
     """Reads the clocks for one poller.
 
-    Each run of trio, and asyncio beside it, has a monotonic clock of its own. This one never falls back or leaps where
-    a poller goes on in another event loop: of the time between two loops it sees nothing.
+    Each run of trio, and asyncio, has its own monotonic clock. This one never jumps when a poller continues in another
+    event loop: it does not count the time between two loops.
 
     Attributes:
         wall: the wall clock, in seconds since the epoch.
@@ -43,7 +43,7 @@ class Clocks:
         self._offset = self._latest = 0.0
 
     def monotonic(self) -> float:
-        """Return the seconds that passed within event loops since the first call."""
+        """Return the seconds spent within event loops since the first call."""
         loop, now = _event_loop(), anyio.current_time()
         if loop is not self._loop:
             self._loop, self._offset = loop, self._latest - now
@@ -57,7 +57,7 @@ class Clocks:
 
 
 def _event_loop() -> object:
-    """Return what stands for the running event loop, and for no other."""
+    """Return an object that identifies the running event loop."""
     loop = _variable().get(None)
     if loop is None:
         loop = object()
@@ -68,6 +68,6 @@ def _event_loop() -> object:
 
 @functools.cache
 def _variable() -> "RunVar[object | None]":
-    from anyio.lowlevel import RunVar  # noqa: PLC0415 - an import more, for those who poll.
+    from anyio.lowlevel import RunVar  # noqa: PLC0415 - one more import, needed only for polling.
 
     return RunVar("the event loop")

@@ -1,4 +1,4 @@
-"""One status and the program's handler: how often it is tried, and what follows when it fails."""
+"""One status and the program's handler: how often it is tried, and what happens if it fails."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ SetAside: TypeAlias = Callable[[Status, Exception], Awaitable[object]]
 
 
 def check(handler: Handler, attempts: int | None, set_aside: SetAside | None) -> None:
-    """Raise ConfigurationError where the options of `run` are wrong; the message names the one that is."""
+    """Raise ConfigurationError if an option of `run` is wrong; the message names it."""
     if not callable(handler):
         raise ConfigurationError("handler must be an async function of one status")
 
@@ -21,7 +21,7 @@ def check(handler: Handler, attempts: int | None, set_aside: SetAside | None) ->
         return
 
     if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
-        raise ConfigurationError("attempts must be an integer of 1 or more, how often a handler is tried")
+        raise ConfigurationError("attempts must be an integer of 1 or more: how often a handler is tried")
 
     if not callable(set_aside):
         raise ConfigurationError(
@@ -38,7 +38,7 @@ async def handle(
     journal: Journal,
     pause: Callable[[int], Awaitable[None]],
 ) -> None:
-    """Try a status until it is handled or set aside; without `set_aside` raise what the handler raises.
+    """Try a status until it is handled or set aside; without `set_aside`, raise what the handler raises.
 
     `pause(failures)` waits before the next attempt.
     """
@@ -63,7 +63,7 @@ async def _failure(status: Status, handler: Handler) -> Exception | None:
         if inspect.isawaitable(handled):
             await handled
             return None
-    except Exception as error:  # noqa: BLE001 - raised again, or given to `set_aside`.
+    except Exception as error:  # noqa: BLE001 - raised again, or passed to `set_aside`.
         return error
 
     raise ConfigurationError("handler must be an async function: `async def`")

@@ -1,4 +1,4 @@
-"""What a poller tells of itself: keeps its health, calls `on_event`, and logs changes of state."""
+"""A poller's reports: keeps its health, calls `on_event`, and logs changes of state."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from greenapi_async.models import Status
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _MOST_GAPS = 16
-_PATIENCE = 300.0  # A video that takes longer is downloaded better in a task of its own.
+_PATIENCE = 300.0  # A video that takes longer is better downloaded in its own task.
 _log = logging.getLogger("greenapi_async")
 
 
 @attrs.define(eq=False, repr=False)
 class Journal:
-    """Writes down what happens to the poller of one instance."""
+    """Records what happens to the poller of one instance."""
 
     scope: str
     clocks: Clocks
@@ -35,7 +35,7 @@ class Journal:
     _told_gap_from: float | None = None
 
     def current(self, *, lag: float | None) -> Health:
-        """Return the health as it is now; needs no event loop."""
+        """Return the current health; needs no event loop."""
         stalled = self.health.state == "ok" and self._is_abandoned()
         return attrs.evolve(self.health, lag=lag, state="stalled" if stalled else self.health.state)
 
@@ -47,7 +47,7 @@ class Journal:
             self._announced = True
 
     def polled(self, event: Polled) -> None:
-        """Take note of a response."""
+        """Record a response."""
         failed_before = self.health.consecutive_failures > 0
         self._change(
             state="ok",
@@ -64,7 +64,7 @@ class Journal:
         self._tell(event)
 
     def failed(self, error: GreenApiError) -> None:
-        """Take note of a failure."""
+        """Record a failure."""
         if self.health.consecutive_failures == 0:
             self._failing_since = self._warns_at = self.clocks.monotonic()
 
@@ -75,14 +75,14 @@ class Journal:
         )
 
     def waits(self, error: GreenApiError, seconds: float | None) -> None:
-        """Tell of a failure just noted, and when it is tried again (None: the caller is told by the error)."""
+        """Report the failure just recorded, and when polling retries (None: the caller gets the error)."""
         if seconds is not None:
             self._warn(error)
 
         self._tell(PollFailed(error, seconds, self.health.consecutive_failures))
 
     def gap(self, lost_from: float, lost_to: float) -> None:
-        """Take note of a time whose statuses may be lost, once: until they are recorded, each response shows it."""
+        """Record a period whose statuses may be lost, once: until recorded, each response shows it."""
         if lost_from == self._told_gap_from:
             return
 
@@ -93,36 +93,36 @@ class Journal:
         self._tell(GapDetected(gap.lost_from, gap.lost_to))
 
     def future_checkpoint(self) -> None:
-        """Log that the checkpoint cannot be true."""
+        """Log that the checkpoint is impossible."""
         _log.warning(
-            "the checkpoint of instance %s lies in the future: beginning anew, with all that the API keeps",
+            "the checkpoint of instance %s is in the future: starting over, with everything that the API keeps",
             self.scope,
         )
 
     def date_contradicts(self) -> None:
-        """Log that the responses' `Date` cannot be true."""
+        """Log that the responses' `Date` is impossible."""
         _log.warning(
-            "the Date of the responses for instance %s contradicts both clocks of this machine: it counts as absent "
+            "the Date of the responses for instance %s contradicts both clocks of this machine: ignoring it "
             "until it agrees again",
             self.scope,
         )
 
     def handed_out(self) -> None:
-        """Take note that the consumer has a status now, whatever stopped polling before."""
+        """Record that the consumer has a status now, whatever stopped polling before."""
         self._handed_out_at = self.clocks.wall()
         if self.health.state == "stopped":
             self._change(state="ok")
 
     def handled(self) -> None:
-        """Take note that the consumer is done with what it had."""
+        """Record that the consumer is done with what it had."""
         self._handed_out_at = None
 
     def delivered(self, count: int) -> None:
-        """Take note of statuses that were recorded as handled."""
+        """Count statuses that were recorded as handled."""
         self._change(delivered=self.health.delivered + count)
 
     def gave_up(self, error: GreenApiError) -> None:
-        """Take note of the failure that ends polling, and tell of it."""
+        """Record and report the failure that ends polling."""
         if self.health.last_error is not error:
             self.failed(error)
 
@@ -130,20 +130,20 @@ class Journal:
         self.waits(error, None)
 
     def attempt_failed(self, status: Status, error: Exception, attempt: int, attempts: int) -> None:
-        """Log that a handler failed; the error's text may be a stranger's."""
+        """Log that a handler failed, without the error's text, which may be a stranger's."""
         _log.warning(
             "instance %s: attempt %d of %d to handle %r failed: %s",
             *(self.scope, attempt, attempts, status, type(error).__name__),
         )
 
     def run_ended(self, error: Exception, statuses: Sequence[Status]) -> None:
-        """Take note of the error that ends `run`, and log it with the status that was being handled, if any."""
+        """Record the error that ends `run`, and log it with the status that was being handled, if any."""
         self._change(last_error=error)
         at = f" at {statuses[0]!r}" if statuses else ""
         _log.error("polling instance %s ended%s: %s", self.scope, at, type(error).__name__)
 
     def stopped(self) -> None:
-        """Take note of the end."""
+        """Record the end."""
         self._change(state="stopped")
 
     def _is_abandoned(self) -> bool:
@@ -160,7 +160,7 @@ class Journal:
 
         hours = (now - self._failing_since) / _HOUR
         fails = f"has failed for {hours:.0f} h" if hours >= 1 else "fails"
-        _log.warning("polling instance %s %s: %s; it goes on trying", self.scope, fails, error)
+        _log.warning("polling instance %s %s: %s; retrying", self.scope, fails, error)
         self._warns_at = now + (_DAY if hours >= 1 else _HOUR)
 
     def _change(self, **changes: Any) -> None:
@@ -172,5 +172,5 @@ class Journal:
 
         try:
             self.on_event(event)
-        except Exception:  # noqa: BLE001 - whatever a hook raises, the feed goes on.
-            _log.exception("on_event failed; polling goes on")
+        except Exception:  # noqa: BLE001 - whatever a hook raises, polling continues.
+            _log.exception("on_event failed; polling continues")

@@ -1,8 +1,8 @@
-"""The ladder: which window to request next, and how far polling got when it came. Pure: no await, no clock.
+"""The ladder: which window to request next, and how far polling got once it arrived. Pure: no await, no clock.
 
 The API returns the statuses of the last `minutes`. A status may show up late: posted while the account's phone was
-offline, it appears hours later with the timestamp of then. To request a day each time would find everything, at 45
-times the traffic. So windows of four widths take turns, the rungs of a ladder:
+offline, it appears hours later with its original timestamp. Requesting a whole day each time would find everything, at
+45 times the traffic. So windows of four widths take turns, like the rungs of a ladder:
 
     rung   looks back (span)   every
     0      10 min              poll, which is a tick
@@ -10,28 +10,28 @@ times the traffic. So windows of four widths take turns, the rungs of a ladder:
     2      250 min             50 min
     3      25 h                250 min
 
-Each rung has its turn as often as the rung before it is long. So **what shows up late waits, at most, as long as it
-was late already**: what came too late for one rung is still within the next.
+Each rung's turn comes once per span of the rung before it. So **a late status waits at most as long as it was already
+late**: what was too late for one rung is still within the next.
 
-Each rung has a **mark**, a time by the server's clock. It says: what had shown up by then, and was late by the rung's
-span at most, is recorded. From that all else follows:
+Each rung has a **mark**, a time by the server's clock. It means that what had shown up by then, and was late by no more
+than the rung's span, is recorded. Everything else follows from that:
 
-- A window reaches from the server's now back to `mark - span`. In an ordinary tick that is the span and a minute; after
-  three days down it is three days and 25 hours, by itself, for marks are kept in the store.
-- The time of a response is judged when it has come (`servertime`). Was the window too narrow for it, because the machine
-  slept, say, a wider one is requested in the same tick.
+- A window reaches from the server's now back to `mark - span`. In an ordinary tick that is the span plus a minute;
+after three days of downtime it is three days and 25 hours, because marks are kept in the store.
+- The time of a response is judged once it has arrived (`servertime`). If the window was too narrow for it, for example
+because the machine slept, a wider one is requested in the same tick.
 - Marks move when a complete response is recorded: those of its rung, and of the quicker ones, which it covers. They
-  move to the earliest time at which the server can have looked it up, and never back. No status' timestamp moves one, for
-  the API's are sometimes wrong, and neither does time that only passed.
-- What tells nothing certain moves no mark: `null`, an old response from a cache, a clock that is not believed. Its
-  statuses are delivered all the same, and the next window covers that time again.
+move to the earliest time at which the server can have looked it up, and never back. Status timestamps do not move them,
+because the API's are sometimes wrong, and neither does the mere passing of time.
+- Nothing uncertain moves a mark: `null`, an old response from a cache, a clock that is not believed. Its statuses are
+still delivered, and the next window covers that time again.
 
-Whatever comes twice is found in the store, which keeps ids for longer than the API keeps statuses. So a window may
-always be too wide, and must never be too narrow: every doubt is decided for the wider one.
+Repeats are recognized by the store, which keeps ids for longer than the API keeps statuses. So a window may be too
+wide, but must never be too narrow: in any doubt, the wider one is requested.
 
-Three things stand beside the ladder: where a tick starts from (`origin`), what is believed of the server's clock
-(`servertime`), and how wide a window the API takes (`width`). Where that, or the 30 days that the API keeps, does not
-reach back to the last complete response, what lies between is told as a gap.
+Three modules complete the ladder: where a tick starts from (`origin`), what is believed of the server's clock
+(`servertime`), and how wide a window the API accepts (`width`). If that, or the API's 30 days, does not reach back to
+the last complete response, the time in between is reported as a gap.
 """
 
 import math
@@ -49,7 +49,7 @@ MOST_MINUTES: Final = 43_200
 RETENTION: Final = timedelta(minutes=MOST_MINUTES).total_seconds()
 SPANS: Final = (10 * 60.0, 50 * 60.0, 250 * 60.0, 25 * 3600.0)
 
-_ROUNDING = 60.0  # What the API may do with a minute is not documented.
+_ROUNDING = 60.0  # How the API rounds minutes is not documented.
 _JITTER = 1.0
 
 Marks: TypeAlias = tuple[float, ...]
@@ -85,7 +85,7 @@ class Ladder:
         return len(self.spans) - 1
 
     def plan(self, marks: Marks, now: float, *, deepest: bool = False) -> Plan:
-        """Return the next request, `now` being the latest that the server's clock can show."""
+        """Return the next request; `now` is the latest that the server's clock can show."""
         rung = self.deepest if deepest else self._due(marks, now)
         needed = self._needed(rung, marks, now) + _JITTER
         return Plan(rung=rung, minutes=min(self.limit, max(1, math.ceil(needed / 60))))
@@ -95,7 +95,7 @@ class Ladder:
         return plan.minutes >= min(self.limit, self._needed(plan.rung, marks, reading.latest) / 60)
 
     def record(self, plan: Plan, marks: Marks, reading: Reading) -> Marks:
-        """Return the marks after a complete response, all of which is recorded; none ever moves back."""
+        """Return the marks after a complete response was recorded; none ever moves back."""
         return tuple(
             max(mark, reading.earliest) if rung <= plan.rung else mark for rung, mark in enumerate(marks)
         )
@@ -103,7 +103,7 @@ class Ladder:
     def gap(self, marks: Marks, reading: Reading) -> tuple[float, float] | None:
         """Return from when to when statuses may have expired unseen, or None.
 
-        That a span reaches less far back than it should is no gap: what is not late was seen.
+        A span that reaches less far back than it should is not a gap: what was not late was seen.
         """
         reach = self.limit * 60.0
         if reading.earliest - marks[0] <= reach:
@@ -112,15 +112,15 @@ class Ladder:
         return marks[0], reading.latest - reach
 
     def all_at(self, mark: float) -> Marks:
-        """Return marks that say the same of every rung."""
+        """Return marks that are the same for every rung."""
         return (mark,) * len(self.spans)
 
     def fitted(self, marks: Marks) -> Marks:
-        """Return marks for this ladder, where those that were kept are of one with other rungs."""
+        """Return marks for this ladder, even if the kept ones are from a ladder with other rungs."""
         return marks if len(marks) == len(self.spans) else self.all_at(min(marks))
 
     def _due(self, marks: Marks, now: float) -> int:
-        ahead = now + self.interval  # What is due before the next tick would be late by then.
+        ahead = now + self.interval  # A rung that is due before the next tick would be late by then.
         every = (0.0, *self.spans[:-1])
         return max((rung for rung, mark in enumerate(marks) if ahead - mark >= every[rung]), default=0)
 

@@ -12,10 +12,10 @@ from greenapi_async._polling.servertime import SLACK, Heard, Reading
 from greenapi_async.stores import Checkpoint
 
 _DAY = 86_400.0
-_EXTRA = 600.0  # Beyond what later windows overshoot by, so that none brings an old status as new.
+_EXTRA = 600.0  # More than later windows overshoot by, so none yields an old status as new.
 
 Start: TypeAlias = timedelta | datetime | Literal["now"] | None
-"""How far back a first run yields: the deepest rung, a time, or nothing of the past."""
+"""How far back a first run yields: the deepest rung, a time, or nothing from the past."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -23,9 +23,9 @@ class Response:
     """What an origin needs to know of a complete response.
 
     Attributes:
-        heard: what it tells of the server's time.
-        wall: the wall clock when it had come.
-        is_empty: whether there is no status in it.
+        heard: what it says about the server's time.
+        wall: the wall clock on arrival.
+        is_empty: whether it contains no statuses.
     """
 
     heard: Heard
@@ -35,11 +35,11 @@ class Response:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Outcome:
-    """What follows from a complete response.
+    """The outcome of a complete response.
 
     Attributes:
         checkpoint: how far polling got once its statuses are recorded.
-        unfinished: what to record at once where polling begins, so that a restart looks back as far again.
+        unfinished: what to record at once when polling begins, so that a restart looks back as far.
         gap: from when to when statuses may have expired unseen, or None.
     """
 
@@ -52,16 +52,16 @@ class Outcome:
 class FirstRun:
     """No checkpoint: polling begins.
 
-    What was posted before it is to begin is recorded and not yielded. So is, later, what was posted before the first
-    window, should a window reach back so far; and before the start, if there was nothing in the first response: an API
-    that was just authorized shows its past a little later.
+    Statuses from before the beginning are recorded but not yielded. The same goes for ones that show up later: from
+    before the first window, if a later window reaches back that far, and from before the start, if the first response
+    was empty, because a newly authorized API shows its past a little later.
 
     Attributes:
-        start: from where on to yield; a relative one counts from the first attempt.
-        span: the seconds that the deepest rung looks back.
+        start: where to begin yielding; a relative time counts from the first attempt.
+        span: how many seconds the deepest rung looks back.
         waited: seconds since the first attempt.
-        instead: the checkpoint that this is in place of, for it lies in the future and says nothing of what was seen;
-            all that the API keeps is recorded then.
+        instead: the checkpoint that this replaces, because it is in the future and does not say what was seen; then
+            everything that the API keeps is recorded.
     """
 
     start: Start
@@ -83,15 +83,15 @@ class FirstRun:
         return ladder.all_at(max(oldest, now - RETENTION) - _EXTRA + self.span)
 
     def since(self, _plan: Plan, heard: Heard) -> float | None:
-        """Return the server's time from which on a status is new, or None where all of the window is.
+        """Return the server's time from which statuses are new, or None if all in the window are.
 
-        It is in whole seconds, as timestamps are; the vendor's are sometimes wrong, so without a start they do not count.
+        It is in whole seconds, like timestamps. The vendor's are sometimes wrong, so without a start they do not count.
         """
         is_all = self.start is None and self.instead is None
         return None if is_all else math.floor(self._moment(heard.now))
 
     def wants(self, timestamp: int, since: float) -> bool:
-        """Return whether a status is yielded; 0 is a time that was not told."""
+        """Return whether a status is yielded; a timestamp of 0 is unknown."""
         return timestamp >= since if timestamp else self.start != "now"
 
     def outcome(self, ladder: Ladder, plan: Plan, response: Response) -> Outcome:
@@ -110,7 +110,7 @@ class FirstRun:
         )
 
     def _past(self, ladder: Ladder, response: Response) -> float:
-        """Return before when a status is of the past that shows up later, by both clocks: one may be wrong."""
+        """Return the time before which late statuses belong to the past, by both clocks: one may be wrong."""
         if response.is_empty and self.start is not None:
             return min(math.floor(self._moment(now)) for now in (response.heard.now, response.wall))
 
@@ -120,9 +120,9 @@ class FirstRun:
         return math.floor(self.marks(ladder, now)[-1] - self.span)
 
     def after(self, began: Moment, at: Moment) -> "FirstRun":
-        """Return this first run as it is at a moment, its first attempt having been at another.
+        """Return this first run as of one moment, with its first attempt at another.
 
-        A wall clock that leaps by a day and more was set, as after a start without a battery.
+        A wall clock that jumps by a day or more was set, as after booting without a clock battery.
         """
         monotonic, most = at.monotonic - began.monotonic, began.elapsed(at)
         return attrs.evolve(self, waited=most if most - monotonic < _DAY else monotonic)
@@ -141,7 +141,7 @@ class FirstRun:
 
 @attrs.frozen(kw_only=True, eq=False)
 class GoingOn:
-    """Polling goes on from a checkpoint."""
+    """Polling continues from a checkpoint."""
 
     kept: Checkpoint
 
@@ -155,12 +155,12 @@ class GoingOn:
         return ladder.fitted(self.kept.marks)
 
     def since(self, plan: Plan, heard: Heard) -> float | None:
-        """Return where the first run began, if the window reaches back to before that; else all in it is new."""
+        """Return where the first run began, if the window reaches back further; else everything in it is new."""
         begins = self.kept.begins
         return begins if begins is not None and heard.reading.earliest - plan.minutes * 60 < begins else None
 
     def wants(self, timestamp: int, since: float) -> bool:
-        """Return whether a status is yielded; 0 is a time that was not told."""
+        """Return whether a status is yielded; a timestamp of 0 is unknown."""
         return not timestamp or timestamp >= since
 
     def outcome(self, ladder: Ladder, plan: Plan, response: Response) -> Outcome:
@@ -173,11 +173,11 @@ class GoingOn:
         )
 
     def is_impossible(self, reading: Reading) -> bool:
-        """Return whether the checkpoint lies so far in the future that no clock's slack explains it."""
+        """Return whether the checkpoint is further in the future than inexact clocks explain."""
         return reading.latest + SLACK < self.kept.marks[0]
 
     def anew(self, span: float) -> FirstRun:
-        """Return a first run in place of a checkpoint that is impossible."""
+        """Return a first run that replaces an impossible checkpoint."""
         return FirstRun(start=None, span=span, instead=self.kept)
 
 

@@ -1,12 +1,12 @@
-"""What is believed of the server's clock: each response's `Date`, judged by the two clocks of this machine. Pure.
+"""What is believed of the server's clock: each response's `Date`, checked against this machine's two clocks. Pure.
 
 No clock outvotes the other two:
 
-- What the monotonic clock saw pass has passed. A `Date` that lies before the last believed one and that time stands, runs
-  slow or went backwards. It is not believed.
-- A `Date` that lies further ahead than either clock saw time pass needs a second response that agrees: a paused machine
-  looks like that, and so does one wrong header.
-- At the start there is nothing to compare with but the wall clock. Where the two differ, a second response decides, too.
+- Time that the monotonic clock saw pass has passed. A `Date` earlier than the last believed one plus that time stands
+still, runs slow or went backwards, and is not believed.
+- A `Date` further ahead than either clock can explain needs a second response that agrees: a paused machine looks like
+that, and so does one wrong header.
+- At the start there is only the wall clock to compare with. If the two differ, a second response decides as well.
 - A `Date` that is not believed three times in a row counts as absent until it agrees again. The server's time then lies
   between the last believed one plus the monotonic time since, and that plus the most that either clock saw pass.
 """
@@ -17,7 +17,7 @@ import attrs
 
 from greenapi_async._polling.clocks import Moment
 
-SLACK: Final = 300.0  # How far off the clocks of this machine may be where no `Date` is believed.
+SLACK: Final = 300.0  # How far off this machine's clocks may be if no `Date` is believed.
 _JITTER: Final = 1.0  # `Date` counts whole seconds.
 _DRIFT: Final = 0.001
 _CONTRADICTIONS: Final = 3
@@ -33,13 +33,13 @@ class Reading:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Heard:
-    """What a response tells of the server's time.
+    """What a response says about the server's time.
 
     Attributes:
         reading: when it was looked up.
-        now: the server's time when it had come, at the earliest.
-        is_believed: whether marks may move by it; if not, `reading` and `now` are what was believed before.
-        suspected: the latest that the `Date` means, if one more response, at once, confirms it.
+        now: the earliest server time at which it can have arrived.
+        is_believed: whether marks may move to it; if not, `reading` and `now` are what was believed before.
+        suspected: the latest time that the `Date` means, if one more response, requested at once, confirms it.
     """
 
     reading: Reading
@@ -50,7 +50,7 @@ class Heard:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Anchor:
-    """Bounds of the server's time at one moment of this machine."""
+    """Bounds of the server's time at one moment on this machine."""
 
     earliest: float
     latest: float
@@ -66,7 +66,7 @@ class Anchor:
         )
 
     def is_before(self, other: "Anchor") -> bool:
-        """Return whether two bounds of one moment exclude each other, and these are the earlier."""
+        """Return whether two bounds of one moment exclude each other, these being the earlier."""
         return self.latest + _JITTER < other.earliest
 
     def agrees(self, other: "Anchor") -> bool:
@@ -87,14 +87,14 @@ class ServerTime:
 
     @property
     def is_distrusted(self) -> bool:
-        """Whether `Date` counts as absent, for it contradicts."""
+        """Whether `Date` counts as absent because it contradicts the clocks."""
         return self._contradictions >= _CONTRADICTIONS
 
     def hear(self, *, date: float | None, duration: float, at: Moment) -> Heard:
-        """Take note of a response that came at that moment, so many seconds after it was requested."""
+        """Record a response that arrived at that moment, `duration` seconds after it was requested."""
         self._duration = duration
         if date is None:
-            self._doubted = None  # Only the next `Date` can confirm one that is doubted.
+            self._doubted = None  # Only the next `Date` can confirm a doubted one.
             return self._without(duration, at)
 
         told = Anchor(earliest=date, latest=date + duration + _JITTER, at=at)
@@ -104,7 +104,7 @@ class ServerTime:
         return self._doubt(told, duration)
 
     def undated(self, duration: float, at: Moment) -> Heard:
-        """Return what a response tells that has no `Date` worth hearing."""
+        """Return what a response without a usable `Date` says."""
         if self._anchor is None:
             wall = self._by_the_wall(at)
             return _heard(wall - SLACK, wall + SLACK, duration)
@@ -113,7 +113,7 @@ class ServerTime:
         return _heard(bounds.earliest, bounds.latest, duration)
 
     def now(self, at: Moment) -> float:
-        """Return the latest that the next response can show, if it takes about as long as the last."""
+        """Return the latest time that the next response can show, if it takes about as long as the last."""
         if self._goes_without:
             return self.undated(self._duration, at).reading.latest + self._duration + SLACK
 
@@ -123,14 +123,14 @@ class ServerTime:
         return self._anchor.earliest + self._anchor.at.elapsed(at) + 2 * self._duration + _JITTER
 
     def now_by_the_wall(self, wall: float) -> float:
-        """Return the server's time where no event loop runs, and so no monotonic clock."""
+        """Return the server's time without an event loop, and so without a monotonic clock."""
         if self._anchor is None:
             return wall
 
         return self._anchor.earliest + max(0.0, wall - self._anchor.at.wall)
 
     def _by_the_wall(self, at: Moment) -> float:
-        """Return the wall clock as it was read first, and the most that passed since: it may be set back."""
+        """Return the wall clock's first reading plus the most that passed since: it may be set back."""
         self._first = self._first or at
         return self._first.wall + self._first.elapsed(at)
 
@@ -151,7 +151,7 @@ class ServerTime:
         return self._anchor is not None and told.is_before(self._anchor.later(told.at))
 
     def _believe(self, told: Anchor, duration: float) -> Heard:
-        # It may be a little behind and agree; many such are not to add up.
+        # It may be a little behind and still agree; many such must not add up.
         proven = told.earliest if self._anchor is None else self._anchor.later(told.at).earliest
         earliest = max(proven, told.earliest)
         self._anchor = Anchor(earliest=earliest, latest=max(earliest, told.latest), at=told.at)
@@ -177,6 +177,6 @@ class ServerTime:
 
 
 def _heard(earliest: float, latest: float, duration: float) -> Heard:
-    """Return what follows from the server's time as the response had come; it was looked up while it was under way."""
+    """Return what follows from the server's time on arrival; the lookup happened while the response was under way."""
     uncertain = duration + _JITTER
     return Heard(reading=Reading(earliest=earliest - uncertain, latest=latest + uncertain), now=earliest)

@@ -18,7 +18,7 @@ from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint
 
 Verdict: TypeAlias = Literal["complete", "incomplete", "too narrow", "suspicious", "impossible"]
-_MOST_REQUESTS = 3  # The second is wide enough, unless the clocks and the API disagree about everything.
+_MOST_REQUESTS = 3  # The second is wide enough unless the clocks and the API disagree about everything.
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -27,10 +27,10 @@ class Tick:
 
     Attributes:
         plan: the request.
-        response: what came.
+        response: what arrived.
         origin: where it started from.
-        since: the server's time before which a status is of the past; None where none in this window is.
-        outcome: how far polling got once the statuses are recorded; None where the response does not tell.
+        since: the server's time before which a status is in the past; None if none in this window is.
+        outcome: how far polling got once the statuses are recorded; None if the response does not say.
     """
 
     plan: Plan
@@ -46,12 +46,12 @@ class Tick:
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """How far polling got once the statuses are recorded; None where the response does not tell."""
+        """How far polling got once the statuses are recorded; None if the response does not say."""
         return None if self.outcome is None else self.outcome.checkpoint
 
     @property
     def tells_the_past(self) -> bool:
-        """Whether what is not new can be recorded: not where a first response does not say for certain when it was."""
+        """Whether what is not new can be recorded: not if a first response's own time is uncertain."""
         return self.outcome is not None or not isinstance(self.origin, FirstRun)
 
     async def statuses(self, wanted: set[str]) -> list[Status]:
@@ -59,11 +59,11 @@ class Tick:
         return [] if self.response.page is None else await self.response.page.statuses(wanted)
 
     def is_new(self, status: Status) -> bool:
-        """Return whether a status that was never recorded is yielded, for it is not of the past."""
+        """Return whether a status that was never recorded is yielded, because it is not in the past."""
         return self.since is None or self.origin.wants(status.timestamp, self.since)
 
     def beside(self, other: Checkpoint) -> "Tick":
-        """Return a first run as one beside another process, which recorded the past meanwhile: the rest is new."""
+        """Return this first run adjusted for another process, which recorded the past meanwhile: the rest is new."""
         outcome = self.outcome
         if outcome is not None:
             outcome = Outcome(checkpoint=attrs.evolve(outcome.checkpoint, begins=other.begins))
@@ -72,7 +72,7 @@ class Tick:
 
 
 class Ticker:
-    """Requests one instance's windows, and keeps what it learned of the server's clock and of the width."""
+    """Requests one instance's windows, and remembers what it learned about the server's clock and the width."""
 
     def __init__(self, instance: Instance, *, ladder: Ladder, clocks: Clocks, journal: Journal) -> None:
         self._instance = instance
@@ -102,7 +102,7 @@ class Ticker:
         return self._ticked(origin, received, is_complete=verdict == "complete")
 
     def server_now(self) -> float:
-        """Return the latest that the server's clock can show when the next response comes."""
+        """Return the latest that the server's clock can show when the next response arrives."""
         return self._time.now(self._clocks.now())
 
     def lag(self, covered_until: float | None) -> float | None:
@@ -133,7 +133,7 @@ class Ticker:
         return "complete" if self._ladder.is_wide_enough(plan, marks, heard.reading) else "too narrow"
 
     def _ticked(self, origin: Origin, received: "_Received", *, is_complete: bool) -> Tick:
-        """Return the tick that a response ends; nothing of a first one counts whose time is not believed."""
+        """Return the tick that a response ends; a first response whose time is not believed does not count."""
         response, heard, plan = received.response, received.heard, received.plan
         if isinstance(origin, FirstRun) and self._began is not None and origin.instead is None:
             origin = origin.after(self._began, received.at)
@@ -149,7 +149,7 @@ class Ticker:
         return Tick(plan=plan, response=response, origin=origin, since=since, outcome=outcome)
 
     async def _received(self, origin: Origin, now: float) -> "_Received":
-        """Request the window that is due, and hear what its response tells of the server's time."""
+        """Request the window that is due, and take in what its response says about the server's time."""
         plan = self._ladder.plan(origin.marks(self._ladder, now), now, deepest=origin.is_deepest)
         self._journal.requests(plan.minutes, resumed=isinstance(origin, GoingOn))
         given = await self._given(plan.minutes)
@@ -163,7 +163,7 @@ class Ticker:
         )
 
     def _hear(self, response: Answer, at: Moment) -> Heard:
-        """Take note of what a response tells of the server's time; one from a cache tells nothing."""
+        """Take in what a response says about the server's time; one from a cache says nothing."""
         if response.cached:
             return self._time.undated(response.duration, at)
 
@@ -175,7 +175,7 @@ class Ticker:
         return heard
 
     async def _given(self, minutes: int) -> "_Given":
-        """Return the response to a window, or to a narrower one where the API refuses it for its width."""
+        """Return the response to a window, or to a narrower one if the API refuses that width."""
         try:
             return await self._page(minutes)
         except BadRequestError as error:
@@ -210,7 +210,7 @@ class Ticker:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Given:
-    """A response, the minutes it is for, when it came, and whether no wider window is to be had."""
+    """A response, its minutes, when it arrived, and whether no wider window can be had."""
 
     minutes: int
     response: Answer
@@ -220,7 +220,7 @@ class _Given:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Received:
-    """The response to a plan, when it came, and what it tells of the server's time."""
+    """The response to a plan, when it arrived, and what it says about the server's time."""
 
     plan: Plan
     response: Answer
@@ -230,7 +230,7 @@ class _Received:
 
     @property
     def latest(self) -> float:
-        """The latest that the next response can show, if it takes as long and confirms this one."""
+        """The latest time that the next response can show, if it takes as long and confirms this one."""
         suspected = self.heard.suspected
         latest = self.heard.reading.latest if suspected is None else suspected
         return latest + self.response.duration

@@ -332,7 +332,7 @@ async def test_refused_certificate_is_no_matter_of_time():
         tls_in_front_of(api) as url,
         AsyncStatusesClient("1", "t", api_url=url, max_rate=None) as client,
     ):
-        with pytest.raises(TransportError, match="certificate was refused") as caught:
+        with pytest.raises(TransportError, match="certificate was rejected") as caught:
             await client.fetch()
 
     assert not caught.value.retryable

@@ -146,7 +146,7 @@ def test_a_checkpoint_from_the_future_begins_anew(start, ahead, caplog):
     assert gap.lost_to.timestamp() == pytest.approx(NOW - 25 * HOUR, abs=5)
     assert gap.lost_from.timestamp() == pytest.approx(NOW - 30 * DAY, abs=5)
     assert -3 * MINUTE < mark < 0
-    assert "lies in the future" in caplog.text
+    assert "is in the future" in caplog.text
 
 
 def test_a_crash_amid_a_new_beginning_goes_on_there():

@@ -90,7 +90,8 @@ async def test_a_store_in_a_directory_that_is_not_there_says_so(tmp_path):
     store = SQLiteStore(tmp_path / "no" / "seen.db")
 
     with pytest.raises(
-        StoreError, match=r"seen\.db failed: No such file or directory: see whether its directory exists"
+        StoreError,
+        match=r"seen\.db failed: No such file or directory: create its directory if it does not exist",
     ):
         await store.load("1")
 
@@ -100,7 +101,9 @@ async def test_a_store_in_a_directory_that_is_a_file_says_so(tmp_path):
     (tmp_path / "stories").write_text("")
     store = SQLiteStore(tmp_path / "stories" / "seen.db")
 
-    with pytest.raises(StoreError, match="failed: Not a directory: see whether its directory exists"):
+    with pytest.raises(
+        StoreError, match="failed: Not a directory: create its directory if it does not exist"
+    ):
         await store.load("1")
 
 
@@ -110,6 +113,6 @@ def test_a_store_in_a_directory_that_takes_nothing_says_so(number):
     problem, is_retryable = sqlite._problem(PermissionError(number, os.strerror(number)))
 
     assert (
-        problem == f"failed: {os.strerror(number)}: see who owns it and its directory, and what they permit"
+        problem == f"failed: {os.strerror(number)}: check the owner and permissions of it and its directory"
     )
     assert not is_retryable

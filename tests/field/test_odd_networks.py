@@ -205,7 +205,7 @@ def test_a_variable_in_quotes_is_told(quote, name, monkeypatch):
     for each, value in values.items():
         monkeypatch.setenv(each, f"{quote}{value}{quote}" if each == name else value)
 
-    with pytest.raises(ConfigurationError, match=f"{name} stands in quotes") as caught:
+    with pytest.raises(ConfigurationError, match=f"{name} is in quotes") as caught:
         AsyncStatusesClient.from_env()
 
     assert TOKEN not in str(caught.value)
@@ -227,5 +227,5 @@ def test_a_token_file_in_quotes_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE_FILE", str(tmp_path / "token"))
     monkeypatch.delenv("GREEN_API_TOKEN_INSTANCE", raising=False)
 
-    with pytest.raises(ConfigurationError, match="GREEN_API_TOKEN_INSTANCE_FILE names stands in quotes"):
+    with pytest.raises(ConfigurationError, match="GREEN_API_TOKEN_INSTANCE_FILE names is in quotes"):
         AsyncStatusesClient.from_env()
