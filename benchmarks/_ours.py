@@ -1,4 +1,4 @@
-"""The only place of the benchmark that knows the library's insides."""
+"""The only file of the benchmark that uses the library's internals."""
 
 import httpx
 
@@ -11,13 +11,13 @@ SCOPE = "1101000000"
 
 
 async def decode(body: bytes) -> list[Status]:
-    """Return all statuses of an answer."""
+    """Return all statuses in a response."""
     array = array_in(body)
     return [] if array is None else await read(array)
 
 
 async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
-    """Return the statuses of an answer that the store does not know."""
+    """Return the statuses in a response that the store does not know."""
     array = array_in(body)
     if array is None:
         return []
@@ -27,7 +27,7 @@ async def decode_new(body: bytes, store: MemoryStore) -> list[Status]:
 
 
 async def keys(body: bytes) -> list[str]:
-    """Return what the statuses of an answer are remembered by."""
+    """Return the keys by which the statuses in a response are remembered."""
     array = array_in(body)
     return [] if array is None else (await scan(array)).keys
 
@@ -35,7 +35,7 @@ async def keys(body: bytes) -> list[str]:
 def client(
     api_url: str, *, statuses: int = 0, http_client: httpx.AsyncClient | None = None, timeout: float = 60.0
 ) -> AsyncStatusesClient:
-    """Return a client of the server's instance whose answer has so many statuses."""
+    """Return a client for the server's instance whose response has that many statuses."""
     return AsyncStatusesClient(
         statuses, TOKEN, api_url=api_url, http_client=http_client, timeout=timeout, max_rate=None
     )

@@ -1,4 +1,4 @@
-"""One request, against what else sends it."""
+"""One request, compared with other clients."""
 
 import asyncio
 from statistics import median
@@ -71,7 +71,7 @@ async def _at_once(api_url: str, effort: Effort) -> list[Result]:
         Table(
             "A hundred at once",
             f"Empty responses, {_AT_ONCE} requests at a time on one client; milliseconds for all of them. What httpx costs "
-            "falls by half when its pool shrinks to a few connections, at a moment that chance picks; the rounds see both.",
+            "falls by half when its pool shrinks to a few connections, at a random moment; the rounds see both.",
             ["", "CPU ms", "wall ms", "CPU, ours being 1"],
             [_row(each, costs, "cpu") for each in costs],
         ),
@@ -91,7 +91,7 @@ async def _peers(title: str, api_url: str, effort: Effort) -> Table:
 
     return Table(
         title,
-        "One after the other. The vendor's SDK connects anew for every question, in both of its ways.",
+        "One after the other. The vendor's SDK opens a new connection for every request, async or in a thread.",
         ["", "CPU ms", "wall ms", "wall, ours being 1"],
         [_row(each, costs, "wall") for each in costs],
     )
@@ -113,4 +113,4 @@ async def _by_size(api_url: str, effort: Effort) -> Plot:
         for name, each in costs.items():
             curves.setdefault(name, []).append((size, median(each.cpu) * 1000))
 
-    return Plot("page-size", "CPU time of one question", "statuses in the answer", curves)
+    return Plot("page-size", "CPU time of one request", "statuses in the response", curves)

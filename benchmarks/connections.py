@@ -22,7 +22,7 @@ _PORTION = 100
 
 
 async def measure(effort: Effort) -> list[Result]:
-    """Ask one origin again and again, alone and beside up to 999 others."""
+    """Send requests to one origin, alone and beside up to 999 others."""
     _open_many_files()
     counts = _COUNTS[: effort.of(5, 3)]
     kept: dict[int, int] = {}
@@ -47,7 +47,7 @@ async def measure(effort: Effort) -> list[Result]:
 
 async def _bound(alone: Call, beside: Call, count: int, effort: Effort) -> Bound:
     costs = await interleave({"alone": alone, "beside": beside}, effort.of(60, 3))
-    name = f"a request beside idle connections, {count:,} origins asked: CPU, of one with a single origin"
+    name = f"a request beside idle connections, {count:,} origins: CPU, of one with a single origin"
     return Bound(name, 1.15, ratio(costs["beside"], costs["alone"], "cpu"))
 
 
@@ -62,7 +62,7 @@ async def _by_count(
     curves = {OURS: _curve(mine), OURS_OVER_HTTPX_POOL: _curve(theirs)}
 
     note = (
-        "CPU time of one `fetch` of an empty answer, over our own pool and over httpx's, which keeps every connection; "
+        "CPU time of one `fetch` of an empty response, with our own pool and with httpx's, which keeps every connection; "
         "and of the same with a single origin."
     )
     head = ["origins", "connections kept", "ours, ms", "of one", "httpx's pool, ms", "of one"]
@@ -81,7 +81,7 @@ def _curve(costs: dict[int, Costs]) -> list[tuple[int, float]]:
 
 
 async def _connected(client: AsyncStatusesClient, origins: Sequence[str]) -> Call:
-    """Ask every origin once, and return what asks the first one again."""
+    """Send a request to every origin, and return a function that sends one to the first again."""
     instances = [client.for_instance(0, _ours.TOKEN, api_url=origin) for origin in origins]
     await asyncio.gather(*(each.fetch() for each in instances))
     await instances[0].fetch()

@@ -1,4 +1,4 @@
-"""From the bytes of an answer to statuses."""
+"""From the bytes of a response to statuses."""
 
 import functools
 
@@ -68,8 +68,8 @@ async def _table(effort: Effort) -> Table:
     return Table(
         "Decoding",
         "CPU time for pages of several sizes, in milliseconds, and of `orjson.loads`. A page of 500 has "
-        f"{len(pages.body(500)):,} bytes. `msgspec Structs` is the least that typed objects cost, `orjson.loads` the "
-        "least that dictionaries do.",
+        f"{len(pages.body(500)):,} bytes. `msgspec Structs` is the lower limit for typed objects, "
+        "`orjson.loads` for dictionaries.",
         ["decoder", *(head for size in sizes for head in (f"{size:,}", f"of `{_LIMIT}`"))],
         list(rows.values()),
     )

@@ -20,7 +20,7 @@ _TIMEOUT = 2.0
 
 async def measure(effort: Effort) -> list[Result]:
     """Poll all hosts with one client, and let half of them hang in every second run."""
-    logging.getLogger("greenapi_async").setLevel(logging.ERROR)  # Each poller would warn of its host.
+    logging.getLogger("greenapi_async").setLevel(logging.ERROR)  # Each poller would warn about its host.
     intervals = effort.of(9, 3)
     polls: dict[int, list[int]] = {0: [], _HANGING: []}
     with server.running(origins=_HOSTS, silent=_HANGING) as addresses:
@@ -32,7 +32,7 @@ async def measure(effort: Effort) -> list[Result]:
 
     got = [mine / usual for usual, mine in zip(*polls.values(), strict=True)]
     rows = [[str(hanging), shown(median(counts))] for hanging, counts in polls.items()]
-    name = f"{_HANGING} of {_HOSTS} hosts hang: polls of the others' instances, of those when none hangs"
+    name = f"{_HANGING} of {_HOSTS} hosts hang: polls of the others' instances, of those when none hang"
     return [
         Bound(name, 0.98, spread(got), is_least=True),
         Table(

@@ -69,8 +69,8 @@ def _peaks(effort: Effort) -> Table:
             rows.append([name, shown(peak / len(body)), shown(kept / len(body))])
 
     return Table(
-        "Memory while a large answer is decoded",
-        f"Beyond the body of {len(body) / _MEGABYTE:.0f} MB, in units of it: at the peak, and what the objects keep.",
+        "Memory while a large response is decoded",
+        f"Beyond the body of {len(body) / _MEGABYTE:.0f} MB, as a multiple of it: at the peak, and what the objects keep.",
         ["", "peak", "objects"],
         rows,
     )

@@ -1,4 +1,4 @@
-"""Answers as the API sends them: two texts for every two pictures, with thumbnails, the same in every run."""
+"""Responses as the API sends them: two texts for every two pictures, with thumbnails, the same in every run."""
 
 import base64
 import functools
@@ -28,26 +28,26 @@ _TEXTS = (
 
 @functools.cache
 def body(count: int) -> bytes:
-    """Return an answer of so many statuses, one for each second."""
+    """Return a response with that many statuses, one for each second."""
     return dumps(statuses(range(FIRST, FIRST + count)))
 
 
 @functools.cache
 def with_unknown_fields(count: int) -> bytes:
-    """Return an answer each of whose statuses has a field that this version does not know."""
+    """Return a response in which each status has a field that this version does not know."""
     return dumps([each | {"isForwarded": False} for each in statuses(range(FIRST, FIRST + count))])
 
 
 @functools.cache
 def with_odd_items(count: int) -> bytes:
-    """Return an answer in which every hundredth status is of a kind that this version does not know."""
+    """Return a response in which every hundredth status is of a kind that this version does not know."""
     odd = {"typeMessage": "stickerMessage"}
     each = enumerate(statuses(range(FIRST, FIRST + count)))
     return dumps([item | odd if number % 100 == 50 else item for number, item in each])
 
 
 def count_for(size: int) -> int:
-    """Return how many statuses make an answer of about so many bytes."""
+    """Return how many statuses make a response of about that many bytes."""
     return size * 500 // len(body(500))
 
 
@@ -58,7 +58,7 @@ def statuses(timestamps: "range | list[int]") -> list[dict[str, Any]]:
 
 
 def dumps(items: list[dict[str, Any]]) -> bytes:
-    """Return the answer that holds the items."""
+    """Return the response that holds the items."""
     return json.dumps(items, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -1,7 +1,7 @@
-"""Which of the library's files one fetch and one poll tick pass, and how often control returns upwards.
+"""Which of the library's files one fetch and one poll tick pass through, and how often control returns upwards.
 
-Run it as `python -m benchmarks.passes`. A call goes upwards where the caller's file imports the called one neither
-itself nor through others: then what was handed down as a callback is what leads there.
+Run it as `python -m benchmarks.passes`. A call goes upwards if the caller's file does not import the called one,
+directly or through others: it was made through a callback that was passed down.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What else reads these answers: the vendor's SDK, and the libraries that one would write it with."""
+"""The alternatives: the vendor's SDK, and the libraries that one would otherwise use."""
 
 import asyncio
 import json
@@ -143,9 +143,9 @@ DECODERS = {
 
 @asynccontextmanager
 async def fetchers(api_url: str, statuses: int) -> AsyncIterator[dict[str, Call]]:
-    """Yield, by name, what asks the server's instance once for an answer of so many statuses.
+    """Yield, by name, functions that send the server one request for a response with that many statuses.
 
-    Whatever can keep its connections keeps them. The vendor's SDK does not, in neither of its ways.
+    Whatever can keep its connections keeps them. The vendor's SDK does not, async or in a thread.
     """
     url = f"{api_url}/waInstance{statuses}/getIncomingStatuses/{_ours.TOKEN}"
     vendor = GreenApi(str(statuses), _ours.TOKEN, host=api_url, raise_errors=True)

@@ -31,9 +31,9 @@ _INTRODUCTION = """\
 
 `nox -s bench` measured all of this and wrote this page, with every library from PyPI in an environment of its own. The
 contenders take turns, round by round, against one server on loopback, which is a process of its own. Only the ratios
-count: the machine is shared, and what has a unit varies by half. In parentheses stand the quartiles over the rounds.
+matter: the machine is shared, and absolute figures vary by half. The quartiles over the rounds are in parentheses.
 
-The answers are made up: 40 % texts, 40 % pictures, 15 % videos and 5 % voice notes, thumbnails of 3 KB, Cyrillic and
+The responses are made up: 40 % texts, 40 % pictures, 15 % videos and 5 % voice notes, thumbnails of 3 KB, Cyrillic and
 emoji.
 """
 

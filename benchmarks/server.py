@@ -1,6 +1,6 @@
-"""A server on loopback, in a process of its own, that sends answers prepared beforehand.
+"""A server on loopback, in a process of its own, that sends prepared responses.
 
-The instance's id says how many statuses its answer has: `waInstance500` is asked for 500, `waInstance0` for none.
+The instance's id says how many statuses its response has: `waInstance500` has 500, `waInstance0` none.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 @attrs.frozen
 class Addresses:
-    """Where the server listens: plain, with TLS, at many origins that answer alike, and at some that never do."""
+    """Where the server listens: plain, with TLS, at many origins that respond alike, and at some that never do."""
 
     plain: str
     tls: str
@@ -80,7 +80,7 @@ async def _listen(context: ssl.SSLContext | None, protocol: type[asyncio.Protoco
 
 
 class _Exchange(asyncio.Protocol):
-    """Answers the requests of one connection, one after the other."""
+    """Responds to the requests of one connection, one after the other."""
 
     def __init__(self) -> None:
         self._received = b""

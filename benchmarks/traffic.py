@@ -1,4 +1,4 @@
-"""What a day of polling receives, against asking for a whole day every time."""
+"""What a day of polling downloads, compared with requesting a whole day every time."""
 
 import random
 from bisect import bisect_left, bisect_right
@@ -28,7 +28,7 @@ _WIDTHS = (
 
 @attrs.frozen
 class Answered:
-    """A question that was answered: when, for how many minutes, and by how many bytes."""
+    """A request and its response: when, for how many minutes, and how many bytes."""
 
     at: float
     minutes: int
@@ -42,13 +42,13 @@ async def measure(effort: Effort) -> list[Result]:
     first = [each for each in answers if each.at < _BEGIN + seconds]
     second = answers[len(first) :]
     part = _received(second) / _received(whole_days)
-    name = f"bytes received in a day of one-minute polls, {_PER_DAY} statuses a day: of asking for 1440 each time"
+    name = f"bytes received in a day of one-minute polls, {_PER_DAY} statuses a day: of requesting 1440 each time"
     return [
         Bound(name, 1 / 40, Spread(part, part, part)),
         Table(
             "Traffic of a day",
-            f"{seconds // 3600} simulated hours, one question a minute; heads and bodies of the answers.",
-            ["", "questions", "MB received"],
+            f"{seconds // 3600} simulated hours, one request a minute; headers and bodies of the responses.",
+            ["", "requests", "MB received"],
             [
                 _row("1440 minutes each time", whole_days),
                 _row("the poller, on its first day", first),
@@ -73,7 +73,7 @@ def _received(answers: Sequence[Answered]) -> int:
 
 
 def simulate(seconds: int) -> tuple[list[Answered], list[Answered]]:
-    """Return the poller's questions of two periods, and those that ask for a day each minute of the second."""
+    """Return the poller's requests in two periods, and requests for a whole day each minute of the second."""
     feed = _Feed()
     trio.run(_poll, feed, 2 * seconds, clock=MockClock(autojump_threshold=0))
     minutes = range(_BEGIN + seconds, _BEGIN + 2 * seconds, _MINUTE)

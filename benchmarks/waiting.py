@@ -1,4 +1,4 @@
-"""How long the event loop lets others wait while a large answer comes in."""
+"""How long the event loop delays other tasks while a large response comes in."""
 
 import asyncio
 import gc
@@ -30,7 +30,7 @@ async def measure(effort: Effort) -> list[Result]:
         Bound("the event loop's worst delay while 22 MB are fetched", 5, spread(delays[OURS]), "ms"),
         Table(
             "The event loop's worst delay",
-            f"While an answer of {count:,} statuses, 22 MB, is fetched: the longest that a callback waited. The "
+            f"While a response with {count:,} statuses, 22 MB, is fetched: the longest that a callback waited. The "
             "first line is what the machine's other work does.",
             ["", f"ms, median of {rounds}", "ms, best"],
             rows,

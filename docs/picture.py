@@ -1,4 +1,4 @@
-"""Draw README's picture, what `watch` shows on a terminal: `nox -s picture`, with `-- --check` to compare only."""
+"""Draw README's picture of `watch` on a terminal: `nox -s picture`, with `-- --check` only to compare."""
 
 import argparse
 import calendar
@@ -48,9 +48,11 @@ _THEMES = {
 
 
 def main() -> None:
-    """Write the pictures, or say which of them is not as it was drawn."""
+    """Write the pictures, or say which of them are out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a picture is another")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a picture is out of date"
+    )
     check = parser.parse_args().check
     os.environ["TZ"] = "UTC"
     time.tzset()
