@@ -39,7 +39,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """Run the suite on every Python that is here; between the oldest and the newest one without the field's cases."""
+    """Run the suite on every installed Python; the field's cases only on the oldest and the newest."""
     install(session, "tests")
     fewer = WITHOUT_FIELD if session.python in PYTHONS[1:-1] else []
     session.run("pytest", *(session.posargs or [*IN_PARALLEL, *fewer]))
@@ -47,7 +47,7 @@ def tests_all(session: nox.Session) -> None:
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the suite on the oldest direct dependencies that pyproject.toml admits."""
+    """Run the suite with the oldest direct dependencies that pyproject.toml allows."""
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     direct = [*PYPROJECT["project"]["dependencies"], *itertools.chain(*extras)]
     install(session, "tests", *(re.sub(r">=([\d.]+).*", r"==\1", each) for each in direct))
@@ -56,21 +56,21 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the decoder for ten minutes, or for as many seconds as are given."""
+    """Fuzz the decoder for ten minutes, or for the given number of seconds."""
     session.install("-e", ".", "atheris>=3")
     session.run("python", "tests/fuzz/fuzz_decoder.py", *session.posargs)
 
 
 @nox.session
 def long(session: nox.Session) -> None:
-    """Run what takes more than a few seconds, and what the suite runs in a smaller form: four minutes."""
+    """Run the tests of more than a few seconds, and the large versions of the suite's: four minutes."""
     install(session, "tests")
     session.run("pytest", "-m", "long", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Start every program in examples/, stop it, kill it and make it fail; warnings are its frameworks' own.
+    """Start every program in examples/, stop it, kill it and make it fail; its frameworks' own warnings are allowed.
 
     The wall is tried in a browser: Debian's package chromium.
     """
@@ -80,7 +80,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def endurance(session: nox.Session) -> None:
-    """Kill a poller 200 times, let one run for ten minutes, both once more by a proxy; play every small history."""
+    """Kill a poller 200 times, run one for ten minutes, repeat both through a proxy, and play every small history."""
     install(session, "tests")
     session.run("python", "tests/support/killed.py", "200")
     session.run("python", "tests/support/killed.py", "50", "--proxy")
@@ -105,7 +105,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def docs(session: nox.Session) -> None:
-    """Build the site, English first and Russian into it; a dead link or reference fails."""
+    """Build the site, English first and Russian inside it; a dead link or reference fails."""
     shutil.rmtree("site", ignore_errors=True)
     session.install(*nox.project.dependency_groups(PYPROJECT, "docs"))
     for configuration in ("mkdocs.yml", "mkdocs.ru.yml"):
@@ -114,14 +114,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def picture(session: nox.Session) -> None:
-    """Draw README's picture; `-- --check` tells whether it is as it was drawn."""
+    """Draw README's picture; `-- --check` fails if it is out of date."""
     install(session, "picture")
     session.run("python", "docs/picture.py", *session.posargs)
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Ask whether anything that is installed with the package has a known vulnerability; needs the network."""
+    """Check whether anything installed with the package has a known vulnerability; needs the network."""
     session.install("-e", ".", "pip-audit")
     session.run("pip-audit", "--skip-editable")
 
@@ -135,7 +135,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the wheel and the source distribution, and test each where no source lies beside it."""
+    """Build the wheel and the source distribution, and test each away from the source tree."""
     shutil.rmtree("dist", ignore_errors=True)
     session.install("build", "twine", *nox.project.dependency_groups(PYPROJECT, "tests"))
     session.run("python", "-m", "build", "--quiet")
@@ -151,7 +151,7 @@ def build(session: nox.Session) -> None:
     session.chdir(unpacked)
     for path in built:
         session.install(f"{path}[cli]")
-        session.install("--force-reinstall", "--no-deps", str(path))  # The one before has the same version.
+        session.install("--force-reinstall", "--no-deps", str(path))  # The previous one has the same version.
         session.run("greenapi-async", "fetch", silent=True)
         session.run(
             "pytest",
