@@ -13,17 +13,13 @@ import attrs
 
 from greenapi_async._api.instance import Instance
 from greenapi_async._polling import handling
-from greenapi_async._polling.backoff import Backoff, pause
-from greenapi_async._polling.clocks import Clocks
-from greenapi_async._polling.journal import Journal
+from greenapi_async._polling.backoff import pause
+from greenapi_async._polling.feed import Feed
 from greenapi_async._polling.ladder import Ladder
-from greenapi_async._polling.tick import Tick, Ticker
 from greenapi_async.errors import ConfigurationError, GreenApiError, StoreError
-from greenapi_async.events import Event, Health, Polled
+from greenapi_async.events import Event, Health
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
-
-_KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be known a little longer.
 
 Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
 _T = TypeVar("_T")
@@ -78,21 +74,16 @@ class StatusPoller:
         clock: Callable[[], float],
     ) -> None:
         self._instance = instance
-        self._scope = instance.id_instance
-        self._store = store
         self._interval = ladder.interval
         self._delivery = delivery
-        self._deepest = ladder.deepest
-        self._clocks = Clocks(clock)
-        self._journal = Journal(self._scope, self._clocks, on_event, ladder.interval)
-        self._backoff = Backoff(interval=ladder.interval)
-        self._ticker = Ticker(instance, ladder=ladder, clocks=self._clocks, journal=self._journal)
+        self._feed = Feed(instance, store=store, ladder=ladder, on_event=on_event, clock=clock)
+        self._journal = self._feed.journal
+        self._clocks = self._feed.clocks
 
         self._busy = False
         self._running = False
         self._ended = False
         self._next_at = -math.inf
-        self._covered_until: float | None = None
         self._queue: deque[Status] = deque()
         self._yielded: Sequence[Status] = ()
         self._checkpoint: Checkpoint | None = None
@@ -100,7 +91,7 @@ class StatusPoller:
     @property
     def health(self) -> Health:
         """How the poller is doing now."""
-        return self._journal.current(lag=self._ticker.lag(self._covered_until))
+        return self._feed.health
 
     def __aiter__(self) -> Self:
         """Begin a loop: what an earlier one left unhandled comes again."""
@@ -176,7 +167,7 @@ class StatusPoller:
         with self._alone():
             self._journal.handled()
             try:
-                batch = await self._poll()
+                batch = await self._poll(loads=True)
             except GreenApiError as error:
                 self._journal.failed(error)
                 self._journal.waits(error, None)
@@ -217,7 +208,7 @@ class StatusPoller:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<StatusPoller of {self._scope}, {self.health.state}>"
+        return f"<StatusPoller of {self._instance.id_instance}, {self.health.state}>"
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -280,7 +271,7 @@ class StatusPoller:
         """Take statuses from the queue, where they stay if recording them first fails."""
         taken = list(self._queue)[:count]
         if self._delivery == "at-most-once":
-            await self._deliver(taken, self._checkpoint if count == len(self._queue) else None)
+            await self._feed.deliver(taken, self._checkpoint if count == len(self._queue) else None)
         else:
             self._yielded = taken
 
@@ -291,20 +282,8 @@ class StatusPoller:
 
     async def _record_yielded(self) -> None:
         if self._yielded:
-            await self._deliver(self._yielded, None if self._queue else self._checkpoint)
+            await self._feed.deliver(self._yielded, None if self._queue else self._checkpoint)
             self._yielded = ()
-
-    async def _deliver(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
-        await self._record(statuses, checkpoint)
-        self._journal.delivered(len(statuses))
-
-    async def _record(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
-        now = max(self._ticker.server_now(), self._clocks.wall())
-        with anyio.CancelScope(shield=True):
-            await self._store.record(self._scope, [status.key for status in statuses], checkpoint, now)
-
-        if checkpoint is not None:
-            self._covered_until = checkpoint.marks[0]
 
     async def _patiently(self, step: Callable[[], Awaitable[_T]]) -> _T:
         """Take a step that needs only the store, and repeat it while the store is busy or full."""
@@ -312,7 +291,7 @@ class StatusPoller:
             try:
                 return await step()
             except StoreError as error:
-                seconds = self._wait_after(error)
+                seconds = self._feed.wait_after(error, random.random())  # noqa: S311 - spreads retries.
 
             await self._sleep(seconds)
 
@@ -330,61 +309,17 @@ class StatusPoller:
             try:
                 batch = await self._poll()
             except GreenApiError as error:
-                self._next_at = self._clocks.monotonic() + self._wait_after(error)
+                seconds = self._feed.wait_after(error, random.random())  # noqa: S311 - spreads retries.
+                self._next_at = self._clocks.monotonic() + seconds
             else:
                 self._next_at = began + self._interval
                 self._queue.extend(batch.statuses)
                 self._checkpoint = batch.checkpoint
 
-    def _wait_after(self, error: GreenApiError) -> float:
-        """Return the seconds until the next try, or raise the error if there is none."""
-        self._journal.failed(error)
-        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing.
-        seconds = self._backoff.fail(error, now=self._clocks.monotonic(), jitter=jitter)
-        if seconds is None:
-            raise error
-
-        self._journal.waits(error, seconds)
-        return seconds
-
-    async def _poll(self) -> Batch:
+    async def _poll(self, *, loads: bool = False) -> Batch:
         self._instance.check_open()
-        kept = await self._store.load(self._scope)
-        tick = await self._ticker.tick(kept)
-        # Another process may have begun meanwhile, and what it does not know yet is new.
-        if kept is None and (other := await self._store.load(self._scope)) is not None:
-            tick = tick.beside(other)
-
-        unseen = await self._unseen(tick)
-        new = [status for status in unseen if tick.is_new(status)]
-        await self._record_past([status for status in unseen if not tick.is_new(status)], tick)
-        if not new and tick.checkpoint not in {None, kept}:
-            await self._record((), tick.checkpoint)
-
-        if tick.plan.rung == self._deepest:
-            await self._store.forget(self._scope, min(self._ticker.server_now(), self._clocks.wall()) - _KEPT)
-
-        self._backoff.succeed()  # Not before: a response that cannot be recorded is no success.
-        self._tell(tick, len(unseen))
-        return Batch(statuses=new, checkpoint=tick.checkpoint, deliver=self._deliver)
-
-    def _tell(self, tick: Tick, unseen: int) -> None:
-        self._journal.polled(Polled(tick.plan.minutes, len(tick.keys), unseen, tick.response.duration))
-        if tick.outcome is not None and tick.outcome.gap is not None:
-            self._journal.gap(*tick.outcome.gap)
-
-    async def _unseen(self, tick: Tick) -> list[Status]:
-        by_key: dict[str, Status] = {}
-        for status in await tick.statuses(await self._store.unseen(self._scope, tick.keys)):
-            by_key.setdefault(status.key, status)
-
-        return list(by_key.values())
-
-    async def _record_past(self, past: Sequence[Status], tick: Tick) -> None:
-        """Record what was posted before the poller's beginning, and that beginning."""
-        unfinished = None if tick.outcome is None else tick.outcome.unfinished
-        if (past and tick.tells_the_past) or unfinished is not None:
-            await self._record(past, unfinished)
+        found = await self._feed.poll(loads=loads)
+        return Batch(statuses=found.statuses, checkpoint=found.checkpoint, deliver=self._feed.deliver)
 
 
 class StatusBatches:

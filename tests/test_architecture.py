@@ -40,7 +40,7 @@ INSIDE = {
         *("filters", "terminal", "moments", "streams"),
     ],
     "_polling": [
-        *("tick", "handling"),
+        *("feed", "tick", "handling"),
         *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),
     ],
     "_api": ["instance", "refusals", "frontend", "token"],

@@ -332,11 +332,9 @@ async def test_start_is_not_used_with_a_checkpoint():
 async def test_pollers_of_two_instances_share_a_store():
     """The scope keeps their memories apart."""
     store = MemoryStore()
-    one, two = (
-        poller_of(FakeInstance(answer("a")), store=store),
-        poller_of(FakeInstance(answer("a")), store=store),
-    )
-    two._scope = "1101000002"
+    other = FakeInstance(answer("a"))
+    other.id_instance = "1101000002"
+    one, two = poller_of(FakeInstance(answer("a")), store=store), poller_of(other, store=store)
 
     await (await one.poll_once()).commit()
     batch = await two.poll_once()

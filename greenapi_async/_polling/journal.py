@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -19,6 +19,67 @@ _PATIENCE = 300.0  # A video that takes longer is better downloaded in its own t
 _log = logging.getLogger("greenapi_async")
 
 
+class Log(Protocol):
+    """Says in the log what lasts; `now` is monotonic, and `scope` the instance's id."""
+
+    def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
+        """Tell of the first request."""
+
+    def fails(self, scope: str, error: GreenApiError, now: float) -> None:
+        """Tell of a failure, after which polling goes on."""
+
+    def works(self, scope: str, now: float) -> None:
+        """Tell that polling works again."""
+
+    def doubts(self, scope: str, message: str, now: float) -> None:
+        """Tell of what cannot be true; the message has a place for the scope."""
+
+
+@attrs.define(eq=False, repr=False)
+class InstanceLog:
+    """The log of a single instance: when failures begin, after an hour of them, then daily, and when they end."""
+
+    _failing_since: float | None = None
+    _warns_at: float = 0.0
+
+    def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
+        """Tell of the first request."""
+        origin = "its checkpoint" if resumed else "the beginning"
+        _log.info("polling instance %s from %s: looking back %d minutes", scope, origin, minutes)
+
+    def fails(self, scope: str, error: GreenApiError, now: float) -> None:
+        """Tell of a failure, if it is time to."""
+        if self._failing_since is None:
+            self._failing_since = self._warns_at = now
+
+        if now < self._warns_at:
+            return
+
+        hours = (now - self._failing_since) / _HOUR
+        _log.warning("polling instance %s %s: %s; retrying", scope, has_failed(hours), error)
+        self._warns_at = now + pause_between(hours)
+
+    def works(self, scope: str, now: float) -> None:
+        """Tell that polling works again, if it was told to fail."""
+        if self._failing_since is not None:
+            _log.info("polling instance %s works again after %.0f s", scope, now - self._failing_since)
+            self._failing_since = None
+
+    def doubts(self, scope: str, message: str, _now: float) -> None:
+        """Tell of what cannot be true."""
+        _log.warning(message, scope)
+
+
+def has_failed(hours: float) -> str:
+    """Return the words for failures that have lasted that long."""
+    return f"has failed for {hours:.0f} h" if hours >= 1 else "fails"
+
+
+def pause_between(hours: float) -> float:
+    """Return the seconds until the next line about failures that have lasted that long."""
+    return _DAY if hours >= 1 else _HOUR
+
+
 @attrs.define(eq=False, repr=False)
 class Journal:
     """Records what happens to the poller of one instance."""
@@ -27,11 +88,11 @@ class Journal:
     clocks: Clocks
     on_event: Callable[[Event], None] | None
     interval: float
+    log: Log = attrs.field(factory=InstanceLog)
     health: Health = attrs.field(factory=Health)
     _handed_out_at: float | None = None
     _announced: bool = False
     _failing_since: float = 0.0
-    _warns_at: float = 0.0
     _told_gap_from: float | None = None
 
     def current(self, *, lag: float | None) -> Health:
@@ -42,8 +103,7 @@ class Journal:
     def requests(self, minutes: int, *, resumed: bool) -> None:
         """Log the first request."""
         if not self._announced:
-            origin = "its checkpoint" if resumed else "the beginning"
-            _log.info("polling instance %s from %s: looking back %d minutes", self.scope, origin, minutes)
+            self.log.begins(self.scope, minutes, resumed=resumed)
             self._announced = True
 
     def polled(self, event: Polled) -> None:
@@ -57,16 +117,16 @@ class Journal:
         )
 
         if failed_before:
-            after = self.clocks.monotonic() - self._failing_since
-            _log.info("polling instance %s works again after %.0f s", self.scope, after)
-            self._tell(Recovered(after=after))
+            now = self.clocks.monotonic()
+            self.log.works(self.scope, now)
+            self._tell(Recovered(after=now - self._failing_since))
 
         self._tell(event)
 
     def failed(self, error: GreenApiError) -> None:
         """Record a failure."""
         if self.health.consecutive_failures == 0:
-            self._failing_since = self._warns_at = self.clocks.monotonic()
+            self._failing_since = self.clocks.monotonic()
 
         self._change(
             state="degraded",
@@ -77,7 +137,7 @@ class Journal:
     def waits(self, error: GreenApiError, seconds: float | None) -> None:
         """Report the failure just recorded, and when polling retries (None: the caller gets the error)."""
         if seconds is not None:
-            self._warn(error)
+            self.log.fails(self.scope, error, self.clocks.monotonic())
 
         self._tell(PollFailed(error, seconds, self.health.consecutive_failures))
 
@@ -94,17 +154,19 @@ class Journal:
 
     def future_checkpoint(self) -> None:
         """Log that the checkpoint is impossible."""
-        _log.warning(
-            "the checkpoint of instance %s is in the future: starting over, with everything that the API keeps",
-            self.scope,
+        self._doubt(
+            "the checkpoint of instance %s is in the future: starting over, with everything that the API keeps"
         )
+
+    def checkpoint_gone(self) -> None:
+        """Log that the store has no checkpoint any more."""
+        self._doubt("the checkpoint of instance %s is gone from the store: starting over")
 
     def date_contradicts(self) -> None:
         """Log that the responses' `Date` is impossible."""
-        _log.warning(
+        self._doubt(
             "the Date of the responses for instance %s contradicts both clocks of this machine: ignoring it "
-            "until it agrees again",
-            self.scope,
+            "until it agrees again"
         )
 
     def handed_out(self) -> None:
@@ -152,16 +214,8 @@ class Journal:
 
         return self.clocks.wall() - self._handed_out_at >= max(3 * self.interval, _PATIENCE)
 
-    def _warn(self, error: GreenApiError) -> None:
-        """Warn when failures begin, after an hour of them, and then daily."""
-        now = self.clocks.monotonic()
-        if now < self._warns_at:
-            return
-
-        hours = (now - self._failing_since) / _HOUR
-        fails = f"has failed for {hours:.0f} h" if hours >= 1 else "fails"
-        _log.warning("polling instance %s %s: %s; retrying", self.scope, fails, error)
-        self._warns_at = now + (_DAY if hours >= 1 else _HOUR)
+    def _doubt(self, message: str) -> None:
+        self.log.doubts(self.scope, message, self.clocks.monotonic())
 
     def _change(self, **changes: Any) -> None:
         self.health = attrs.evolve(self.health, **changes)

@@ -45,6 +45,11 @@ class Tick:
         return () if self.response.page is None else self.response.page.keys
 
     @property
+    def kept(self) -> Checkpoint | None:
+        """The checkpoint that it started from, or None."""
+        return self.origin.kept if isinstance(self.origin, GoingOn) else self.origin.instead
+
+    @property
     def checkpoint(self) -> Checkpoint | None:
         """How far polling got once the statuses are recorded; None if the response does not say."""
         return None if self.outcome is None else self.outcome.checkpoint
@@ -82,6 +87,15 @@ class Ticker:
         self._began: Moment | None = None
         self._time = ServerTime()
         self._width = Width()
+
+    def use(self, instance: Instance) -> None:
+        """Send later requests as another instance, or with other credentials of the same."""
+        self._instance = instance
+
+    def next_rung(self, kept: Checkpoint) -> int:
+        """Return the rung that is due, going on from a checkpoint."""
+        origin, now = GoingOn(kept=kept), self.server_now()
+        return self._ladder.plan(origin.marks(self._ladder, now), now, deepest=origin.is_deepest).rung
 
     async def tick(self, kept: Checkpoint | None) -> Tick:
         """Request what follows from the checkpoint; raises what `Instance.page` raises."""

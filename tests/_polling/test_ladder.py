@@ -385,10 +385,10 @@ def _mark_from_timestamp(monkeypatch):
 def _mark_before_recording(monkeypatch):
     poll = StatusPoller._poll
 
-    async def poll_and_record(poller):
-        batch = await poll(poller)
+    async def poll_and_record(poller, **settings):
+        batch = await poll(poller, **settings)
         if batch.checkpoint is not None:
-            await poller._record((), batch.checkpoint)
+            await poller._feed.record((), batch.checkpoint)
         return batch
 
     monkeypatch.setattr(StatusPoller, "_poll", poll_and_record)
@@ -404,7 +404,7 @@ def _lru_memory(monkeypatch):
 
 
 def _memory_of_five_hours(monkeypatch):
-    monkeypatch.setattr("greenapi_async.poller._KEPT", 5.0 * HOUR)
+    monkeypatch.setattr("greenapi_async._polling.feed._KEPT", 5.0 * HOUR)
 
 
 def _no_guard(monkeypatch):

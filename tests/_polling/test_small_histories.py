@@ -118,10 +118,10 @@ def _window_of_the_span_alone(monkeypatch):
 def _mark_before_recording(monkeypatch):
     poll = StatusPoller._poll
 
-    async def poll_and_record(poller):
-        batch = await poll(poller)
+    async def poll_and_record(poller, **settings):
+        batch = await poll(poller, **settings)
         if batch.checkpoint is not None:
-            await poller._record((), batch.checkpoint)
+            await poller._feed.record((), batch.checkpoint)
         return batch
 
     monkeypatch.setattr(StatusPoller, "_poll", poll_and_record)

@@ -23,8 +23,8 @@ from unittest import mock
 import attrs
 
 from greenapi_async import BadRequestError, GapDetected, MemoryStore, TextStatus, TransportError
-from greenapi_async import poller as _poller
 from greenapi_async._api.instance import Answer
+from greenapi_async._polling import feed as _feed
 from greenapi_async._polling.clocks import Moment
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.servertime import ServerTime
@@ -234,8 +234,8 @@ def without_an_event_loop():
     logging.disable()
     try:
         with (
-            mock.patch.object(_poller, "anyio", scopes),
-            mock.patch.object(_poller, "Clocks", lambda wall: wall.__self__),
+            mock.patch.object(_feed, "anyio", scopes),
+            mock.patch.object(_feed, "Clocks", lambda wall: wall.__self__),
         ):
             yield
     finally:
