@@ -3,6 +3,8 @@
 PYTEST_DONT_REWRITE: pytest must not warn about it if a program imported it before `pytest.main`.
 """
 
+from typing import TYPE_CHECKING
+
 from greenapi_async._decoding.statuses import from_dict, to_dict
 from greenapi_async.client import AsyncStatusesClient
 from greenapi_async.errors import (
@@ -42,6 +44,20 @@ from greenapi_async.models import (
 from greenapi_async.poller import Batch, StatusPoller
 from greenapi_async.stores import Checkpoint, MemoryStore, SQLiteStore, Store
 
+if TYPE_CHECKING:
+    from greenapi_async.fleet import Fleet, InstanceBatch
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load the fleet when it is first named: most programs poll one instance."""
+        if name not in {"Fleet", "InstanceBatch"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+        from greenapi_async import fleet  # noqa: PLC0415
+
+        return getattr(fleet, name)
+
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -60,10 +76,12 @@ __all__ = [
     "DirectoryError",
     "Event",
     "ExtendedTextMessage",
+    "Fleet",
     "GapDetected",
     "GreenApiError",
     "Health",
     "ImageStatus",
+    "InstanceBatch",
     "InstanceNotReadyError",
     "MediaError",
     "MediaStatus",

@@ -1,32 +1,29 @@
-"""The client: checks arguments, and wires the instance, stores and poller together."""
+"""The client: checks arguments, and wires one instance, the store and the poller together."""
 
 import functools
-import inspect
-import math
 import operator
 import os
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypedDict, TypeVar, Unpack, cast, get_args
 
 import anyio
-import attrs
 
 from greenapi_async._api.instance import Instance, UrlObject
-from greenapi_async._api.token import Secret, is_token
-from greenapi_async._http.exchange import Http, HttpxClient
+from greenapi_async._api.token import is_token
+from greenapi_async._family import Family, at_least, checked_hook, hidden, ladder
+from greenapi_async._http.exchange import HttpxClient
 from greenapi_async._polling.backoff import delay
-from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.origin import Start
 from greenapi_async.errors import ConfigurationError, GreenApiError, sealed
 from greenapi_async.events import Event
 from greenapi_async.models import MediaStatus, Status, UnknownStatus
 from greenapi_async.poller import Delivery, StatusPoller
-from greenapi_async.stores import MemoryStore, SQLiteStore, Store
+from greenapi_async.stores import Store
 
 if TYPE_CHECKING:
     from greenapi_async._media.latest import LatestStatus
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from greenapi_async._media.save import Terms
 
 DEFAULT_API_URL: Final = "https://api.green-api.com"
-_LONGEST_INTERVAL: Final = 86_400
 _T = TypeVar("_T")
 
 
@@ -84,15 +80,19 @@ class AsyncStatusesClient:
         max_body: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        token = _hidden(api_token_instance)
+        token = hidden(api_token_instance)
         del api_token_instance  # From here on no traceback with locals shows it.
 
-        period = 0.0 if max_rate is None else 1.0 / _positive("max_rate", max_rate)
-        seconds = _seconds("timeout", timeout)
-        http = Http(http_client, timeout=seconds, max_body=_at_least(1, "max_body", max_body))
-        self._instance = Instance(http, id_instance, token, api_url=api_url, period=period)
-        self._shared = _Shared(
-            http=http, timeout=seconds, retries=_at_least(0, "retries", retries), clock=clock
+        self._shared = Family(
+            http_client=http_client,
+            timeout=timeout,
+            retries=retries,
+            max_rate=max_rate,
+            max_body=max_body,
+            clock=clock,
+        )
+        self._instance = Instance(
+            self._shared.http, id_instance, token, api_url=api_url, period=self._shared.period
         )
         self._is_first = True
 
@@ -127,14 +127,22 @@ class AsyncStatusesClient:
         Raises:
             ConfigurationError: an argument is wrong; the message names it.
         """
-        token = _hidden(api_token_instance)
+        token = hidden(api_token_instance)
         del api_token_instance
 
-        client = self.__new__(type(self))
-        client._instance = self._instance.sibling(  # noqa: SLF001 - it is made here.
-            id_instance, token, api_url=self._instance.api_url if api_url is None else api_url
+        return self._of(
+            self._shared,
+            self._instance.sibling(
+                id_instance, token, api_url=self._instance.api_url if api_url is None else api_url
+            ),
         )
-        client._shared, client._is_first = self._shared, False  # noqa: SLF001
+
+    @classmethod
+    def _of(cls, shared: Family, instance: Instance) -> Self:
+        """Return a client that closes nothing but itself."""
+        client = cls.__new__(cls)
+        client._instance = instance  # noqa: SLF001 - it is made here.
+        client._shared, client._is_first = shared, False  # noqa: SLF001
         return client
 
     @property
@@ -166,7 +174,7 @@ class AsyncStatusesClient:
             BodyTooLargeError: the response is larger than `max_body`.
         """
         if minutes is not None:
-            _at_least(1, "minutes", minutes)
+            at_least(1, "minutes", minutes)
 
         return await self._retrying(lambda: self._instance.statuses(minutes))
 
@@ -198,22 +206,15 @@ class AsyncStatusesClient:
         """
         self._instance.check_open()
 
-        seconds = _seconds("interval", interval)
-        if seconds > _LONGEST_INTERVAL:
-            raise ConfigurationError("interval must be at most 86400 seconds: a status is up for one day")
-
         if delivery not in get_args(Delivery):
             raise ConfigurationError('delivery must be "at-least-once" or "at-most-once"')
 
-        if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
-            raise ConfigurationError("on_event must be a plain function of one argument, not an async one")
-
         return StatusPoller(
             self._instance,
-            store=self._opened(store),
-            ladder=Ladder(interval=seconds, start=_checked_start(start)),
+            ladder=ladder(interval, start),
+            store=self._shared.opened(store),
             delivery=delivery,
-            on_event=on_event,
+            on_event=checked_hook(on_event),
             clock=self._shared.clock,
         )
 
@@ -316,22 +317,6 @@ class AsyncStatusesClient:
         except AttributeError:  # A traceback with locals shows a client whose arguments were refused.
             return "<AsyncStatusesClient>"
 
-    def _opened(self, store: Store | str | os.PathLike[str] | None) -> Store:
-        if store is None:
-            return MemoryStore()
-
-        if isinstance(store, str | os.PathLike):
-            opened = SQLiteStore(store)
-            return self._shared.stores.setdefault(opened.path, opened)
-
-        if isinstance(store, type):
-            raise ConfigurationError(f"store must be an object, not the class {store.__name__}: call it")
-
-        if isinstance(store, Store):
-            return store
-
-        raise ConfigurationError("store must be a path or an object with the methods of greenapi_async.Store")
-
     def _terms(
         self,
         max_bytes: int,
@@ -344,7 +329,7 @@ class AsyncStatusesClient:
         return Terms(
             home=self._instance.api_url,
             allow_loopback=allow_loopback,
-            max_bytes=_at_least(1, "max_bytes", max_bytes),
+            max_bytes=at_least(1, "max_bytes", max_bytes),
             progress=progress,
             timeout=self._shared.timeout,
         )
@@ -393,64 +378,9 @@ class AsyncStatusesClient:
                 await anyio.sleep(wait)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class _Shared:
-    """What the clients of one family share; the first of them closes it."""
-
-    http: Http
-    timeout: float
-    retries: int
-    clock: Callable[[], float]
-    stores: dict[Path, SQLiteStore] = attrs.field(factory=dict)
-
-    async def aclose(self) -> None:
-        try:
-            await self.http.aclose()
-        finally:
-            for store in self.stores.values():
-                await store.aclose()
-
-
-def _hidden(token: object) -> Secret:
-    """Return the token wrapped so that it is never shown; an invalid one is not kept at all."""
-    return Secret(token if isinstance(token, str) and is_token(token) else "")
-
-
-def _checked_start(start: Start) -> Start:
-    if start is None or start == "now":
-        return start
-
-    if isinstance(start, timedelta) and start > timedelta(0):
-        return start
-
-    if isinstance(start, datetime) and start.tzinfo is not None:
-        return start
-
-    raise ConfigurationError('start must be None, "now", a positive timedelta or a datetime with a time zone')
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        return value
-
-    raise ConfigurationError(f"{name} must be a positive number of seconds, or a timedelta")
-
-
-def _positive(name: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        return value
-
-    raise ConfigurationError(f"{name} must be a positive number")
-
-
-def _at_least(least: int, name: str, value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return value
-
-    raise ConfigurationError(f"{name} must be an integer of {least} or more")
+def client_of(family: Family, instance: Instance) -> AsyncStatusesClient:
+    """Return a client of an instance of that family; closing it closes nothing else."""
+    return AsyncStatusesClient._of(family, instance)  # noqa: SLF001 - it is the same module's.
 
 
 def _environment(name: str) -> str:

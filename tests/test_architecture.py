@@ -20,8 +20,10 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"__init__"},
+    {"fleet"},
     {"client"},
     {"poller"},
+    {"_family", "_fleet"},
     {"_polling"},
     {"_api", "_media"},
     {"_http", "_decoding", "stores"},
@@ -29,7 +31,7 @@ FLOORS = [
     {"models"},
     {"errors", "_turn", "_threads", "_system"},
 ]
-WINGS = {"_polling", "_api", "_media", "_decoding", "_http", "cli", "stores", "simulator"}
+WINGS = {"_fleet", "_polling", "_api", "_media", "_decoding", "_http", "cli", "stores", "simulator"}
 ONLY_FROM = {"simulator": {"cli", "simulator"}}
 NEVER = {("_polling", "_http")}  # What to request next does not depend on how it is sent.
 
@@ -43,6 +45,7 @@ INSIDE = {
         *("feed", "tick", "handling"),
         *("origin", "ladder", "servertime", "journal", "clocks", "width", "backoff"),
     ],
+    "_fleet": ["hostlog", "roster"],
     "_api": ["instance", "refusals", "frontend", "token"],
     "_media": [
         *(
@@ -84,8 +87,8 @@ HOMES = {
     "threading": {"stores"},
     "ssl": {"_http"},
     "zlib": {"_http", "simulator"},
-    "random": {"client", "poller", "simulator"},
-    "time": {"client", "_turn", "simulator", "stores", "cli/check"},
+    "random": {"client", "fleet", "poller", "simulator"},
+    "time": {"client", "fleet", "_turn", "simulator", "stores", "cli/check"},
     "python_socks": {"_http"},
     "asyncio": set(),
     "trio": set(),
@@ -242,7 +245,7 @@ def test_the_architecture_is_to_be_seen():
     wings = {path.parent.name: path.read_text("utf-8") for path in PACKAGE.glob("*/__init__.py")}
 
     assert files == {
-        *("__init__.py", "__main__.py", "client.py", "poller.py"),
+        *("__init__.py", "__main__.py", "fleet.py", "client.py", "poller.py", "_family.py"),
         *("models.py", "errors.py", "events.py", "_turn.py", "_threads.py", "_system.py"),
     }
     assert wings.keys() == WINGS

@@ -58,6 +58,7 @@ class Instance:
     Attributes:
         id_instance: its digits.
         api_url: where it lives, without a trailing slash.
+        origin: scheme, host and port of that.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class Instance:
         self.api_url: str = str(url).rstrip("/")
         http.check(url)
         self._http = http
-        self._limiter = http.limiter(period, f"{url.scheme}://{url.netloc.decode()}", self.id_instance)
+        self.origin: str = f"{url.scheme}://{url.netloc.decode()}"
+        self._limiter = http.limiter(period, self.origin, self.id_instance)
         self._period = period
         self._closed = False
 

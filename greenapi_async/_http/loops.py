@@ -15,7 +15,7 @@ class PerLoop(Generic[_T]):
 
     def get(self) -> _T:
         """Return the value for the running event loop, made when first needed."""
-        loop = _running_loop()
+        loop = running_loop()
         value = self._values.get(loop)
         if value is None:
             self._forget_the_dead()
@@ -26,7 +26,7 @@ class PerLoop(Generic[_T]):
     def others(self) -> list[tuple[Any, _T]]:
         """Return the other loops that still run, each with its value."""
         self._forget_the_dead()
-        here = _running_loop()
+        here = running_loop()
         return [(loop, value) for loop, value in [*self._values.items()] if loop != here]
 
     def _forget_the_dead(self) -> None:
@@ -48,7 +48,8 @@ def call_soon(loop: Any, call: Callable[[], object]) -> bool:
     return True
 
 
-def _running_loop() -> Any:
+def running_loop() -> Any:
+    """Return the running event loop, as `call_soon` takes it."""
     import anyio.lowlevel  # noqa: PLC0415 - anyio loads it late, too.
 
     token = anyio.lowlevel.current_token()

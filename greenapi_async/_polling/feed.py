@@ -71,9 +71,10 @@ class Feed:
         """How the feed fares now."""
         return self.journal.current(lag=self._ticker.lag(self._covered_until))
 
-    def use(self, instance: Instance) -> None:
+    def use(self, instance: Instance, log: Log) -> None:
         """Go on with other credentials, which have to prove themselves anew."""
         self._ticker.use(instance)
+        self.journal.log = log
         self._backoff = Backoff(interval=self._interval)
 
     async def poll(self, *, loads: bool = False, responded: Callable[[], object] = lambda: None) -> Found:

@@ -1,0 +1,102 @@
+"""The log of many instances: one line for a host and a failure, not one for each instance."""
+
+import logging
+from collections.abc import Callable
+
+import attrs
+
+from greenapi_async._polling.journal import has_failed, pause_between
+from greenapi_async.errors import GreenApiError, StoreError
+
+_log = logging.getLogger("greenapi_async")
+
+
+@attrs.define(eq=False, repr=False)
+class _Failure:
+    """One kind of failure: since when, when the next line is due, and which instances it befell."""
+
+    since: float
+    warns_at: float
+    scopes: set[str] = attrs.field(factory=set)
+
+
+@attrs.define(eq=False, repr=False)
+class HostLog:
+    """Tells of a kind of failure at a host when it begins, after an hour of it, daily, and when it is over for all.
+
+    Attributes:
+        place: the host, or what else fails.
+        clock: monotonic, and the same for all instances.
+        store: the log of what they all record in.
+    """
+
+    place: str
+    clock: Callable[[], float]
+    store: "HostLog | None" = None
+    _failures: dict[str, _Failure] = attrs.field(factory=dict)
+    _doubted_at: dict[str, float] = attrs.field(factory=dict)
+
+    def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
+        """Say nothing: that would be a line for each instance."""
+
+    def fails(self, scope: str, error: GreenApiError, now: float) -> None:
+        """Tell of a failure, if it is time to."""
+        if self.store is not None and isinstance(error, StoreError):
+            self.store.fails(scope, error, now)
+            return
+
+        hours = self._hours_to_tell(type(error).__name__, scope)
+        if hours is not None:
+            fails = has_failed(hours)
+            _log.warning(
+                "polling at %s %s, as for instance %s: %s; it goes on trying", self.place, fails, scope, error
+            )
+
+    def works(self, scope: str, now: float) -> None:
+        """Tell of every kind of failure that befalls no instance any more."""
+        for failure in self._dropped(scope):
+            _log.info("polling at %s works again after %.0f s", self.place, self.clock() - failure.since)
+
+        if self.store is not None:
+            self.store.works(scope, now)
+
+    def doubts(self, scope: str, message: str, _now: float) -> None:
+        """Tell of what cannot be true; the same of another instance is told an hour later at the earliest."""
+        now = self.clock()
+        if now >= self._doubted_at.get(message, now):
+            self._doubted_at[message] = now + pause_between(0)
+            _log.warning(message, scope)
+
+    def ended(self, scope: str, error: GreenApiError) -> None:
+        """Tell of an instance that gave up, if it is time to."""
+        if self._hours_to_tell(f"ended: {type(error).__name__}", scope) is not None:
+            _log.error(
+                "polling instance %s at %s ended: %s; `Fleet.health` tells of all that did",
+                *(scope, self.place, error),
+            )
+
+    def forget(self, scope: str) -> None:
+        """Take an instance out that is polled no more, or with other credentials."""
+        self._dropped(scope)
+        if self.store is not None:
+            self.store.forget(scope)
+
+    def _hours_to_tell(self, kind: str, scope: str) -> float | None:
+        """Note a failure, and return for how many hours there were such, if it is time for a line."""
+        now = self.clock()
+        failure = self._failures.setdefault(kind, _Failure(since=now, warns_at=now))
+        failure.scopes.add(scope)
+        if now < failure.warns_at:
+            return None
+
+        hours = (now - failure.since) / 3600
+        failure.warns_at = now + pause_between(hours)
+        return hours
+
+    def _dropped(self, scope: str) -> list[_Failure]:
+        """Take an instance out, and return the failures that befall none any more."""
+        for failure in self._failures.values():
+            failure.scopes.discard(scope)
+
+        over = [kind for kind, failure in self._failures.items() if not failure.scopes]
+        return [self._failures.pop(kind) for kind in over]

@@ -1,0 +1,523 @@
+"""Many instances in one process: every new status of each, handed out in batches to consumers of their own."""
+
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, Self
+from warnings import warn
+from weakref import WeakValueDictionary
+
+import anyio
+import attrs
+
+from greenapi_async._api.instance import Instance
+from greenapi_async._family import Family, at_least, checked_hook, hidden, ladder
+from greenapi_async._fleet.hostlog import HostLog
+from greenapi_async._fleet.roster import Roster, Seat
+from greenapi_async._http.loops import call_soon, running_loop
+from greenapi_async._polling.backoff import pause
+from greenapi_async._polling.feed import Feed, Found
+from greenapi_async._polling.origin import Start
+from greenapi_async.client import AsyncStatusesClient, client_of
+from greenapi_async.errors import ClientClosedError, GreenApiError, StoreError, TransportError
+from greenapi_async.events import Event, Health
+from greenapi_async.models import Status
+from greenapi_async.stores import Checkpoint, Store
+
+if TYPE_CHECKING:
+    import os
+    from typing import Any
+
+    import httpx
+    from anyio.abc import TaskGroup
+
+
+class Fleet:
+    """Polls many instances, and hands out what is new in each; iterate from any number of tasks.
+
+        async with Fleet(store="seen.db") as fleet:
+            fleet.add("1101000001", token)
+            async for batch in fleet:
+                async with batch:
+                    for status in batch.statuses: ...
+
+    One batch of an instance is out at a time, its statuses in order and at least once, as `StatusPoller` yields them;
+    those of different instances go on beside each other. A fleet is entered once, and left by the task that entered it;
+    then every task that waits for a batch gets StopAsyncIteration. Its tasks poll, and run no handler of yours.
+
+    Requests of different instances spread over the interval; a host that hangs holds up no other. Where consumers are
+    slower than the statuses come, polling slows down: `Health.lag` grows, later windows are wider, and nothing is lost.
+
+    What is final for one instance ends that one alone: its `health` tells "stopped" and the error, and `add` lets it go
+    on. A `StoreError` that is not `retryable` ends the fleet: it is raised where the block ends, as itself.
+
+    Args:
+        interval: seconds from one request of an instance to the next, at most a day. The first comes at a random moment of
+            it.
+        store: where to remember what was handled: the path of a file, which the fleet opens as a `SQLiteStore` and
+            closes; or a `Store`, which the caller closes. None remembers it in memory.
+        start: where the very first run of an instance begins, as in `AsyncStatusesClient.poll`.
+        slots: how many instances have a request under way, or statuses that are not handled yet.
+        on_event: called with the instance's id and every event; what it raises is logged and stops nothing.
+        api_url: the address of instances that are added without one.
+        http_client: an `httpx.AsyncClient` to use as it is; it stays yours to close.
+        timeout: seconds for one whole request, body included.
+        max_rate: requests a second for each instance. The API allows 1; None: no limit.
+        max_body: bytes that a response may have, on the wire and unpacked.
+        clock: the wall clock in seconds since the epoch, for tests.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval: float = 60.0,
+        store: "Store | str | os.PathLike[str] | None" = None,
+        start: Start = None,
+        slots: int = 100,
+        on_event: Callable[[str, Event], None] | None = None,
+        api_url: str = "https://api.green-api.com",
+        http_client: "httpx.AsyncClient | None" = None,
+        timeout: float = 60.0,
+        max_rate: float | None = 1.0,
+        max_body: int = 64 * 1024 * 1024,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._family = Family(
+            http_client=http_client,
+            timeout=timeout,
+            retries=2,
+            max_rate=max_rate,
+            max_body=max_body,
+            clock=clock,
+        )
+        self._ladder = ladder(interval, start)
+        self._store = self._family.opened(store)
+        self._on_event = checked_hook(on_event)
+        self._api_url = api_url
+        self._members: dict[str, _Member] = {}
+        self._roster: Roster[_Member] = Roster(at_least(1, "slots", slots))
+        self._logs: WeakValueDictionary[str, HostLog] = WeakValueDictionary()
+        self._store_log = HostLog("the store", anyio.current_time)
+
+        self._state: Literal["new", "open", "closed"] = "new"
+        self._ready: deque[InstanceBatch] = deque()
+        self._dropped: deque[_Member] = deque()
+        self._error: GreenApiError | None = None
+        self._wakes_at = -math.inf
+        self.health: Mapping[str, Health] = _Healths(self._members)
+
+    def add(self, id_instance: int | str, api_token_instance: str, *, api_url: str | None = None) -> None:
+        """Poll an instance from now on; one that is known, or gave up, goes on with these credentials.
+
+        Without `api_url`, the fleet's is used.
+
+        Raises:
+            ConfigurationError: an argument is wrong; the message names it.
+            RuntimeError: the fleet is not open.
+        """
+        token = hidden(api_token_instance)
+        del api_token_instance
+
+        self._check_open()
+        url = self._api_url if api_url is None else api_url
+        period = self._family.period
+        instance = Instance(self._family.http, id_instance, token, api_url=url, period=period)
+        member = self._members.get(instance.id_instance)
+        if member is None:
+            member = self._members[instance.id_instance] = self._joined(instance)
+        else:
+            member.use(instance, client_of(self._family, instance), self._log(instance.origin))
+            self._roster.move(member, self._roster.host(instance.origin))
+
+        jitter = random.random()  # noqa: S311 - all at once would stay so for ever.
+        self._roster.plan(member, anyio.current_time() + jitter * self._ladder.interval)
+        self._wake()
+
+    def remove(self, id_instance: int | str) -> None:
+        """Poll an instance no more, if it is polled; what it remembered stays in the store.
+
+        A batch that somebody has may be finished, and a later `add` begins after it.
+
+        Raises:
+            RuntimeError: the fleet is not open.
+        """
+        self._check_open()
+        member = self._members.get(str(id_instance))
+        if member is None:
+            return
+
+        member.log.forget(member.id_instance)
+        is_gone = self._roster.remove(member)
+        for batch in [each for each in self._ready if each.id_instance == member.id_instance]:
+            self._ready.remove(batch)
+            is_gone = not self._roster.settled(member, math.inf)
+
+        if is_gone:
+            del self._members[member.id_instance]
+
+        self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> "InstanceBatch":
+        if self._state == "new":
+            raise RuntimeError("a fleet is used inside of its `async with` block")
+
+        await anyio.sleep(0)  # noqa: ASYNC115 - a consumer that never waits must not stop the others.
+        while not self._ready:
+            if self._state == "closed":
+                raise StopAsyncIteration
+
+            await self._arrival.wait()
+
+        batch = self._ready.popleft()
+        batch._hand_out()  # noqa: SLF001 - it is this module's.
+        return batch
+
+    async def __aenter__(self) -> Self:
+        if self._state != "new":
+            raise RuntimeError("a fleet is entered once: make a new one")
+
+        self._arrival = anyio.Event()
+        self._alarm = anyio.Event()
+        self._loop = running_loop()
+        self._tasks: TaskGroup = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._dispatch)
+        self._state = "open"
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._state = "closed"
+        self._ready.clear()
+        self._arrival.set()
+        self._tasks.cancel_scope.cancel()
+        try:
+            return await self._tasks.__aexit__(exc_type, exc_value, traceback)
+        except BaseExceptionGroup as group:
+            error = _first(group, exc_value)
+        finally:
+            for member in self._members.values():
+                member.feed.journal.stopped()
+            with anyio.CancelScope(shield=True):
+                await self._family.aclose()
+
+        if error is exc_value:
+            return False
+
+        raise error from None
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self.health)} instances, {self._state}>"
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise RuntimeError("a fleet is used inside of its `async with` block")
+
+    def _joined(self, instance: Instance) -> "_Member":
+        log = self._log(instance.origin)
+        feed = Feed(
+            instance,
+            store=self._store,
+            ladder=self._ladder,
+            on_event=self._on_event and partial(self._on_event, instance.id_instance),
+            clock=self._family.clock,
+            log=log,
+        )
+        client = client_of(self._family, instance)
+        host = self._roster.host(instance.origin)
+        return _Member(host=host, instance=instance, client=client, feed=feed, log=log)
+
+    def _log(self, origin: str) -> HostLog:
+        return self._logs.setdefault(origin, HostLog(origin, anyio.current_time, self._store_log))
+
+    async def _dispatch(self) -> None:
+        """Begin the poll of each whose turn has come, until the fleet ends."""
+        while self._error is None:
+            while self._dropped:
+                self._delivered(self._dropped.popleft(), is_handled=False)
+
+            now = anyio.current_time()
+            for member in self._roster.start(now):
+                self._tasks.start_soon(self._poll, member)
+
+            self._alarm = anyio.Event()
+            self._wakes_at = self._roster.next_at(now)
+            with anyio.move_on_at(self._wakes_at):
+                await self._alarm.wait()
+
+        raise self._error
+
+    def _wake(self) -> None:
+        """Let the dispatcher have a look, if there is something to begin before it would."""
+        if self._dropped or self._error or self._roster.next_at(anyio.current_time()) < self._wakes_at:
+            self._alarm.set()
+
+    async def _poll(self, member: "_Member") -> None:
+        """Poll an instance once; it keeps its slot if it finds something."""
+        member.began, instance = anyio.current_time(), member.instance
+        try:
+            found = await member.feed.poll(responded=partial(self._responded, member, hangs=False))
+        except GreenApiError as error:
+            self._responded(member, hangs=_hangs(error))
+            self._settle(member, self._next_try(member, error, instance))
+            return
+
+        if found.statuses and member.is_wanted:
+            self._ready.append(self._batch(member, found))
+            self._arrival.set()
+            self._arrival = anyio.Event()
+        else:
+            self._settle(member, member.began + self._ladder.interval)
+
+    def _next_try(self, member: "_Member", error: GreenApiError, instance: Instance) -> float:
+        """Return when to poll again after a failure: never, where it is final."""
+        if isinstance(error, ClientClosedError):
+            raise error  # The client that was injected: no instance can go on.
+
+        now = anyio.current_time()
+        if instance is not member.instance and not isinstance(error, StoreError):
+            return now  # It has other credentials since.
+
+        try:
+            return now + member.feed.wait_after(error, random.random())  # noqa: S311 - spreads retries.
+        except StoreError:
+            raise
+        except GreenApiError:
+            member.feed.journal.gave_up(error)
+            member.log.ended(member.id_instance, error)
+            return math.inf
+
+    def _responded(self, member: "_Member", *, hangs: bool | None) -> None:
+        self._roster.responded(member, hangs=hangs)
+        self._wake()
+
+    def _settle(self, member: "_Member", next_at: float) -> None:
+        if not self._roster.settled(member, next_at):
+            del self._members[member.id_instance]
+
+        self._wake()
+
+    def _batch(self, member: "_Member", found: Found) -> "InstanceBatch":
+        return InstanceBatch(
+            member,
+            found,
+            record=partial(self._record, member),
+            ended=partial(self._delivered, member),
+            dropped=partial(self._drop, member),
+        )
+
+    async def _record(
+        self, member: "_Member", statuses: Sequence[Status], checkpoint: Checkpoint | None
+    ) -> None:
+        """Record statuses as handled, as often as it takes where the store is busy or full."""
+        while True:
+            try:
+                return await member.feed.deliver(statuses, checkpoint)
+            except StoreError as error:
+                seconds = self._wait_for_store(member, error)
+
+            with member.instance.until_closed():
+                await anyio.sleep(seconds)
+
+    def _wait_for_store(self, member: "_Member", error: StoreError) -> float:
+        try:
+            return member.feed.wait_after(error, random.random())  # noqa: S311
+        except StoreError:
+            self._error = error
+            self._wake()
+            raise
+
+    def _delivered(self, member: "_Member", *, is_handled: bool) -> None:
+        """Take note that a batch is done with, and poll its instance again."""
+        member.feed.journal.handled()
+        if self._state == "closed":
+            return
+
+        now = anyio.current_time()
+        if is_handled:
+            member.attempt = 0
+            self._settle(member, max(now, member.began + self._ladder.interval))
+        else:
+            member.attempt += 1
+            self._settle(member, now + pause(member.attempt, random.random()))  # noqa: S311
+
+    def _drop(self, member: "_Member") -> None:
+        """Take note of a batch that nobody has any more; the garbage collector may run anywhere."""
+        self._dropped.append(member)
+        call_soon(self._loop, self._wake)
+
+
+class InstanceBatch:
+    """New statuses of one instance, to be handled inside of `async with batch:`.
+
+    They are recorded as handled when the block ends well. Where it raises or is cancelled, the exception passes, and what
+    was not committed comes again, after a wait that grows; so does a batch that is dropped without being entered, with a
+    ResourceWarning. The fleet makes them.
+
+    Attributes:
+        id_instance: whose they are.
+        statuses: oldest first, never empty.
+        attempt: how many deliveries of this instance failed in a row, in this process.
+    """
+
+    _state: Literal["ready", "handed out", "entered", "ended"] = "ready"
+
+    def __init__(
+        self,
+        member: "_Member",
+        found: Found,
+        *,
+        record: Callable[[Sequence[Status], Checkpoint | None], Awaitable[None]],
+        ended: Callable[..., None],
+        dropped: Callable[[], None],
+    ) -> None:
+        self.id_instance: str = member.id_instance
+        self.statuses: Sequence[Status] = found.statuses
+        self.attempt: int = member.attempt
+        self._member = member
+        self._checkpoint = found.checkpoint
+        self._record_now = record
+        self._ended = ended
+        self._dropped = dropped
+        self._keys: Final = frozenset(status.key for status in found.statuses)
+        self._left = set(self._keys)
+        self._is_whole = False
+        self._lock = anyio.Lock(fast_acquire=True)
+
+    @property
+    def client(self) -> AsyncStatusesClient:
+        """The client of that instance, with the credentials it has now: for `save_media` and `fetch`."""
+        return self._member.client
+
+    async def commit(self, *statuses: Status) -> None:
+        """Record these as handled now, or all: what fails afterwards does not repeat them.
+
+        A store that is busy or full is waited for.
+
+        Raises:
+            ValueError: one is not of this batch; nothing is recorded.
+            RuntimeError: the block has not begun, or has ended.
+            StoreError: the store failed for good, which ends the fleet.
+        """
+        if self._state != "entered":
+            raise RuntimeError("a batch is committed inside of its `async with` block")
+
+        keys = {getattr(status, "key", None) for status in statuses} if statuses else self._keys
+        if not keys <= self._keys:
+            raise ValueError("commit takes statuses of this batch only")
+
+        await self._record(keys)
+
+    async def __aenter__(self) -> Self:
+        # No checkpoint: a cancellation between the loop and the block would drop the batch.
+        if self._state != "handed out":
+            raise RuntimeError("a batch is entered once")
+
+        self._state = "entered"
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if exc_type is None:
+                await self._record(self._keys)
+        finally:
+            self._state = "ended"
+            self._ended(is_handled=self._is_whole)
+
+    def __repr__(self) -> str:
+        return f"<InstanceBatch of {self.id_instance}, {len(self.statuses)} statuses, {self._state}>"
+
+    def __del__(self) -> None:
+        if self._state == "handed out":
+            warn(f"{self!r} was never entered: it comes again", ResourceWarning, source=self, stacklevel=2)
+            self._dropped()
+
+    def _hand_out(self) -> None:
+        self._state = "handed out"
+        self._member.feed.journal.handed_out()
+
+    async def _record(self, keys: "frozenset[str] | set[Any]") -> None:
+        """Record those that are not yet; with the last of them, how far polling got."""
+        async with self._lock:  # Of two at once, neither would be the last.
+            statuses = [status for status in self.statuses if status.key in keys & self._left]
+            is_last = keys >= self._left
+            if self._is_whole or not (statuses or is_last):
+                return
+
+            await self._record_now(statuses, self._checkpoint if is_last else None)
+            self._left -= keys
+            self._is_whole = is_last
+
+
+@attrs.define(kw_only=True, eq=False, repr=False)
+class _Member(Seat):
+    """An instance of the fleet."""
+
+    instance: Instance
+    client: AsyncStatusesClient
+    feed: Feed
+    log: HostLog
+    attempt: int = 0
+    began: float = 0.0
+
+    @property
+    def id_instance(self) -> str:
+        return self.instance.id_instance
+
+    def use(self, instance: Instance, client: AsyncStatusesClient, log: HostLog) -> None:
+        """Go on with other credentials."""
+        self.log.forget(self.id_instance)
+        self.instance, self.client, self.log = instance, client, log
+        self.feed.use(instance, log)
+
+
+class _Healths(Mapping[str, Health]):
+    """The health of each instance as it is when it is looked up."""
+
+    def __init__(self, members: "Mapping[str, _Member]") -> None:
+        self._members = members
+
+    def __getitem__(self, id_instance: str) -> Health:
+        member = self._members[id_instance]
+        if not member.is_wanted:
+            raise KeyError(id_instance)
+
+        return member.feed.health
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, member in self._members.items() if member.is_wanted)
+
+    def __len__(self) -> int:
+        return sum(member.is_wanted for member in self._members.values())
+
+
+def _hangs(error: GreenApiError) -> bool | None:
+    """Return whether a failed request timed out; None where the host did not respond at all."""
+    if isinstance(error, StoreError):
+        return None
+
+    return isinstance(error, TransportError) and (error.timeout or None)
+
+
+def _first(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:
+    """Return what ended a fleet: what its block raised, or else what one of its tasks did."""
+    return body if body in group.exceptions else group.exceptions[0]
