@@ -276,7 +276,7 @@ class Fleet:
             self._settle(member, self._next_try(member, error, instance))
             return
 
-        if found.statuses and member.is_wanted:
+        if found[0] and member.is_wanted:
             self._ready.append(self._batch(member, found))
             self._arrival.set()
             self._arrival = anyio.Event()
@@ -386,14 +386,14 @@ class InstanceBatch:
         dropped: Callable[[], None],
     ) -> None:
         self.id_instance: str = member.id_instance
-        self.statuses: Sequence[Status] = found.statuses
         self.attempt: int = member.attempt
+        self.statuses: Sequence[Status]
+        self.statuses, self._checkpoint = found
         self._member = member
-        self._checkpoint = found.checkpoint
         self._record_now = record
         self._ended = ended
         self._dropped = dropped
-        self._keys: Final = frozenset(status.key for status in found.statuses)
+        self._keys: Final = frozenset(status.key for status in self.statuses)
         self._left = set(self._keys)
         self._is_whole = False
         self._lock = anyio.Lock(fast_acquire=True)

@@ -318,8 +318,8 @@ class StatusPoller:
 
     async def _poll(self, *, loads: bool = False) -> Batch:
         self._instance.check_open()
-        found = await self._feed.poll(loads=loads)
-        return Batch(statuses=found.statuses, checkpoint=found.checkpoint, deliver=self._feed.deliver)
+        statuses, checkpoint = await self._feed.poll(loads=loads)
+        return Batch(statuses=statuses, checkpoint=checkpoint, deliver=self._feed.deliver)
 
 
 class StatusBatches:

@@ -1,7 +1,6 @@
 """Many instances in one process: what is handed out, what comes again, and what ends what."""
 
 import contextvars
-import gc
 import logging
 import warnings
 
@@ -63,6 +62,32 @@ async def handle(fleet, count=1):
     return ids
 
 
+async def fail(fleet, *commits):
+    """Commit these of the next batch, by their number, fail, and return the batch."""
+    batch = await take(fleet)
+    with pytest.raises(ZeroDivisionError):
+        await fail_in(batch, commits)
+    return batch
+
+
+async def fail_in(batch, commits=()):
+    async with batch:
+        for numbers in commits:
+            await batch.commit(*(batch.statuses[number] for number in numbers))
+        raise ZeroDivisionError
+
+
+async def consume_and_wait(fleet, numbers, *consumers):
+    """Be the block of a fleet whose consumers are elsewhere."""
+    async with fleet:
+        for number in numbers:
+            fleet.add(number, TOKEN)
+        for tasks, consumer in consumers:
+            tasks.start_soon(consumer, fleet)
+        await anyio.sleep(20)
+        raise TimeoutError
+
+
 async def silence(api, fleet, id_instance="1"):
     """Wait for three polls in which nothing comes."""
     before = len(api.requests[id_instance])
@@ -97,10 +122,8 @@ async def test_what_raises_comes_again(api, store):
     async with fleet_of(api, store=store) as fleet:
         fleet.add(1, TOKEN)
         for attempt in range(3):
-            with pytest.raises(ZeroDivisionError):
-                async with await take(fleet) as batch:
-                    assert (ids_of(batch), batch.attempt) == (["a"], attempt)
-                    raise ZeroDivisionError
+            batch = await fail(fleet)
+            assert (ids_of(batch), batch.attempt) == (["a"], attempt)
 
         assert await handle(fleet) == ["a"]
         await silence(api, fleet)
@@ -131,11 +154,7 @@ async def test_what_was_committed_does_not_come_again(api, store):
 
     async with fleet_of(api, store=store) as fleet:
         fleet.add(1, TOKEN)
-        with pytest.raises(ZeroDivisionError):
-            async with await take(fleet) as batch:
-                await batch.commit(batch.statuses[0], batch.statuses[2])
-                raise ZeroDivisionError
-
+        await fail(fleet, (0, 2))
         async with await take(fleet) as batch:
             assert (ids_of(batch), batch.attempt) == (["b"], 1)
         await silence(api, fleet)
@@ -149,13 +168,7 @@ async def test_commit_of_all_ends_the_matter(api, store):
     api.post(1, "b")
     async with fleet_of(api, store=store) as fleet:
         fleet.add(1, TOKEN)
-        with pytest.raises(ZeroDivisionError):
-            async with await take(fleet) as batch:
-                await batch.commit(batch.statuses[1])
-                await batch.commit()
-                await batch.commit()
-                raise ZeroDivisionError
-
+        await fail(fleet, (1,), (), ())
         await silence(api, fleet)
         assert fleet.health["1"].delivered == 2
         api.post(1, "c")
@@ -244,15 +257,14 @@ async def test_any_number_of_tasks_iterate_until_it_closes(api):
                 seen.extend(ids_of(batch))
         seen.append("end")
 
-    async with anyio.create_task_group() as tasks:
-        async with fleet_of(api) as fleet:
-            for _ in range(5):
-                tasks.start_soon(consume, fleet)
-            for id_instance in range(1, 21):
-                api.post(id_instance, str(id_instance))
-                fleet.add(id_instance, TOKEN)
-            await until(lambda: len(seen) >= 20)
-            await silence(api, fleet)
+    async with anyio.create_task_group() as tasks, fleet_of(api) as fleet:
+        for _ in range(5):
+            tasks.start_soon(consume, fleet)
+        for id_instance in range(1, 21):
+            api.post(id_instance, str(id_instance))
+            fleet.add(id_instance, TOKEN)
+        await until(lambda: len(seen) >= 20)
+        await silence(api, fleet)
 
     assert sorted(seen) == sorted([*map(str, range(1, 21)), *["end"] * 5])
     with pytest.raises(StopAsyncIteration):
@@ -266,9 +278,10 @@ async def test_a_dropped_batch_comes_again(api):
         fleet.add(1, TOKEN)
         batch = await take(fleet)
         assert ids_of(batch) == ["a"]
+        held = [batch]
+        del batch
         with pytest.warns(ResourceWarning, match="<InstanceBatch of 1, 1 statuses, handed out>"):
-            del batch
-            gc.collect()
+            held.clear()
 
         async with await take(fleet) as batch:
             assert (ids_of(batch), batch.attempt) == (["a"], 1)
@@ -527,12 +540,9 @@ async def test_a_broken_store_ends_the_fleet(api, method):
 
     api.post(1, "a")
     async with anyio.create_task_group() as tasks:
+        fleet = fleet_of(api, store=store)
         with pytest.raises(StoreError) as caught:
-            async with fleet_of(api, store=store) as fleet:
-                tasks.start_soon(consume, fleet)
-                for number in range(30):
-                    fleet.add(number + 1, TOKEN)
-                await anyio.sleep_forever()
+            await consume_and_wait(fleet, range(1, 31), (tasks, consume))
 
     assert not caught.value.retryable
     assert ended == [True]
@@ -553,10 +563,7 @@ async def test_a_store_that_breaks_under_a_commit_ends_the_fleet(api):
 
     async with anyio.create_task_group() as tasks:
         with pytest.raises(StoreError) as caught:
-            async with fleet_of(api, store=store) as fleet:
-                fleet.add(1, TOKEN)
-                tasks.start_soon(consume, fleet)
-                await anyio.sleep_forever()
+            await consume_and_wait(fleet_of(api, store=store), [1], (tasks, consume))
 
     assert got == [caught.value]
 
@@ -564,39 +571,53 @@ async def test_a_store_that_breaks_under_a_commit_ends_the_fleet(api):
 async def test_a_loop_that_reads_a_broken_store_ends_with_it(api):
     store = FailingStore("record", retryable=False)
     api.post(1, "a")
-    with pytest.raises(StoreError):
+
+    async def main():
         async with fleet_of(api, store=store) as fleet:
             fleet.add(1, TOKEN)
             async for batch in fleet:
                 async with batch:
                     store.fails = True
 
+    with pytest.raises(StoreError):
+        await main()
+
 
 async def test_an_injected_client_that_its_owner_closed_ends_the_fleet(api):
     """No instance can go on."""
-    with pytest.raises(ClientClosedError):
-        async with fleet_of(api) as fleet:
-            fleet.add(1, TOKEN)
-            await fleet._family.http.client.aclose()
-            await anyio.sleep(5)
+    fleet = fleet_of(api)
+
+    async def close(fleet):
+        await fleet._family.http.client.aclose()
+
+    async with anyio.create_task_group() as tasks:
+        with pytest.raises(ClientClosedError):
+            await consume_and_wait(fleet, [1], (tasks, close))
 
 
 async def test_what_the_block_raises_comes_out_as_itself(api):
-    with pytest.raises(ZeroDivisionError) as caught:
+    async def main():
         async with fleet_of(api) as fleet:
             fleet.add(1, TOKEN)
             await silence(api, fleet)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await main()
 
     assert caught.value.__context__ is None
 
 
 async def test_a_group_that_the_block_raises_comes_out_as_it_is(api):
     raised = ExceptionGroup("two", [ZeroDivisionError(), KeyError()])
-    with pytest.raises(ExceptionGroup) as caught:
+
+    async def main():
         async with fleet_of(api) as fleet:
             fleet.add(1, TOKEN)
             raise raised
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await main()
 
     assert caught.value.exceptions == raised.exceptions
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
-import attrs
 
 from greenapi_async._api.instance import Instance
 from greenapi_async._polling.backoff import Backoff
 from greenapi_async._polling.clocks import Clocks
-from greenapi_async._polling.journal import InstanceLog, Journal, Log
+from greenapi_async._polling.journal import InstanceLog, Journal
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.tick import Tick, Ticker
 from greenapi_async.errors import GreenApiError, StoreError
@@ -17,20 +17,14 @@ from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
 
+if TYPE_CHECKING:
+    from greenapi_async._polling.journal import Log
+
 _KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be known a little longer.
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Found:
-    """What a poll found.
-
-    Attributes:
-        statuses: the new ones, oldest first; nothing of them is recorded.
-        checkpoint: how far polling got once they are handled, or None where the response does not tell.
-    """
-
-    statuses: Sequence[Status]
-    checkpoint: Checkpoint | None
+Found: TypeAlias = tuple[list[Status], Checkpoint | None]
+"""What is new, oldest first, and how far polling got once it is handled, or None where the response does not tell."""
 
 
 class Feed:
@@ -50,10 +44,10 @@ class Feed:
         ladder: Ladder,
         on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
-        log: Log | None = None,
+        log: "Log | None" = None,
     ) -> None:
-        self.clocks = Clocks(clock)
-        self.journal = Journal(
+        self.clocks: Clocks = Clocks(clock)
+        self.journal: Journal = Journal(
             instance.id_instance, self.clocks, on_event, ladder.interval, log=log or InstanceLog()
         )
         self._scope = instance.id_instance
@@ -71,7 +65,7 @@ class Feed:
         """How the feed fares now."""
         return self.journal.current(lag=self._ticker.lag(self._covered_until))
 
-    def use(self, instance: Instance, log: Log) -> None:
+    def use(self, instance: Instance, log: "Log") -> None:
         """Go on with other credentials, which have to prove themselves anew."""
         self._ticker.use(instance)
         self.journal.log = log
@@ -105,7 +99,7 @@ class Feed:
 
         self._backoff.succeed()  # Not before: a response that cannot be recorded is no success.
         self._tell(tick, len(unseen))
-        return Found(statuses=new, checkpoint=tick.checkpoint)
+        return new, tick.checkpoint
 
     async def deliver(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
         """Record statuses as handled, and a checkpoint: both or neither."""

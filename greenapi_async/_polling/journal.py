@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -12,6 +12,25 @@ from greenapi_async.errors import GreenApiError, RetentionGapError
 from greenapi_async.events import Event, GapDetected, Health, Polled, PollFailed, Recovered
 from greenapi_async.models import Status
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Log(Protocol):
+        """Says in the log what lasts; `now` is monotonic, and `scope` the instance's id."""
+
+        def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
+            """Tell of the first request."""
+
+        def fails(self, scope: str, error: GreenApiError, now: float) -> None:
+            """Tell of a failure, after which polling goes on."""
+
+        def works(self, scope: str, now: float) -> None:
+            """Tell that polling works again."""
+
+        def doubts(self, scope: str, message: str, now: float) -> None:
+            """Tell of what cannot be true; the message has a place for the scope."""
+
+
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _MOST_GAPS = 16
@@ -19,28 +38,12 @@ _PATIENCE = 300.0  # A video that takes longer is better downloaded in its own t
 _log = logging.getLogger("greenapi_async")
 
 
-class Log(Protocol):
-    """Says in the log what lasts; `now` is monotonic, and `scope` the instance's id."""
-
-    def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
-        """Tell of the first request."""
-
-    def fails(self, scope: str, error: GreenApiError, now: float) -> None:
-        """Tell of a failure, after which polling goes on."""
-
-    def works(self, scope: str, now: float) -> None:
-        """Tell that polling works again."""
-
-    def doubts(self, scope: str, message: str, now: float) -> None:
-        """Tell of what cannot be true; the message has a place for the scope."""
-
-
-@attrs.define(eq=False, repr=False)
 class InstanceLog:
     """The log of a single instance: when failures begin, after an hour of them, then daily, and when they end."""
 
-    _failing_since: float | None = None
-    _warns_at: float = 0.0
+    def __init__(self) -> None:
+        self._failing_since: float | None = None
+        self._warns_at = 0.0
 
     def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
         """Tell of the first request."""
@@ -88,7 +91,7 @@ class Journal:
     clocks: Clocks
     on_event: Callable[[Event], None] | None
     interval: float
-    log: Log = attrs.field(factory=InstanceLog)
+    log: "Log" = attrs.field(factory=InstanceLog)
     health: Health = attrs.field(factory=Health)
     _handed_out_at: float | None = None
     _announced: bool = False
