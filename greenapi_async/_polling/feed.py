@@ -31,9 +31,9 @@ class Feed:
     """Polls one instance, a step at a time, for whoever owns the loop.
 
     Where nothing is new, the narrowest window needs no more of the store than a look-up: the feed keeps how far it got,
-    and what the store has is lower, which is true as well. Before anything is recorded, and for every deeper window,
-    the checkpoint is loaded. So what happened to it meanwhile is noticed within ten minutes: another process may have
-    gone on, and somebody may have emptied the store or put back an older copy.
+    and what the store has is lower, which is true as well. Before anything is recorded, and with every deeper window,
+    the checkpoint is loaded, and where it does not reach as far as it should, polled again from there. So it is noticed
+    within ten minutes that somebody emptied the store, or put back an older copy.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Feed:
         )
         self._scope = instance.id_instance
         self._store = store
-        self._interval = ladder.interval
         self._deepest = ladder.deepest
         self._backoff = Backoff(interval=ladder.interval)
         self._ticker = Ticker(instance, ladder=ladder, clocks=self.clocks, journal=self.journal)
@@ -66,10 +65,10 @@ class Feed:
         return self.journal.current(lag=self._ticker.lag(self._covered_until))
 
     def use(self, instance: Instance, log: "Log") -> None:
-        """Go on with other credentials, which have to prove themselves anew."""
+        """Go on with other credentials, after as much patience as with the first where those worked."""
         self._ticker.use(instance)
         self.journal.log = log
-        self._backoff = Backoff(interval=self._interval)
+        self._backoff.forgive()
 
     async def poll(self, *, loads: bool = False, responded: Callable[[], object] = lambda: None) -> Found:
         """Poll once.
@@ -79,7 +78,7 @@ class Feed:
             responded: called when the response has come.
         """
         kept = None if loads else self._kept
-        is_loaded = kept is None or self._ticker.next_rung(kept) > 0
+        is_loaded = kept is None
         tick = await self._ticker.tick(await self._loaded() if is_loaded else kept)
         responded()
 

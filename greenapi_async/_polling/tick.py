@@ -92,11 +92,6 @@ class Ticker:
         """Send later requests as another instance, or with other credentials of the same."""
         self._instance = instance
 
-    def next_rung(self, kept: Checkpoint) -> int:
-        """Return the rung that is due, going on from a checkpoint."""
-        origin, now = GoingOn(kept=kept), self.server_now()
-        return self._ladder.plan(origin.marks(self._ladder, now), now, deepest=origin.is_deepest).rung
-
     async def tick(self, kept: Checkpoint | None) -> Tick:
         """Request what follows from the checkpoint; raises what `Instance.page` raises."""
         origin: Origin = self._first_run() if kept is None else GoingOn(kept=kept)
