@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     import httpx
     from anyio.abc import TaskGroup
 
+_GRAIN: Final = (
+    0.02  # Seconds: turns so close to each other begin together, for each time to wake has a price.
+)
+
 
 class Fleet:
     """Polls many instances, and hands out what is new in each; iterate from any number of tasks.
@@ -69,6 +73,9 @@ class Fleet:
         max_rate: requests a second for each instance. The API allows 1; None: no limit.
         max_body: bytes that a response may have, on the wire and unpacked.
         clock: the wall clock in seconds since the epoch, for tests.
+
+    Attributes:
+        health: how each instance fares, by its id; one that gave up stays, with its error.
 
     Raises:
         ConfigurationError: an argument is wrong; the message names it.
@@ -255,8 +262,8 @@ class Fleet:
                 self._tasks.start_soon(self._poll, member)
 
             self._alarm = anyio.Event()
-            self._wakes_at = self._roster.next_at(now)
-            with anyio.move_on_at(self._wakes_at):
+            self._wakes_at = max(self._roster.next_at(now), now + _GRAIN)
+            with anyio.CancelScope(deadline=self._wakes_at):
                 await self._alarm.wait()
 
         raise self._error

@@ -1,5 +1,6 @@
 """Many instances in one process: what is handed out, what comes again, and what ends what."""
 
+import asyncio
 import contextvars
 import logging
 import warnings
@@ -367,6 +368,19 @@ async def test_a_renewed_token_goes_on_from_the_checkpoint(api, store):
     await store.aclose()
 
 
+async def test_a_token_that_is_renewed_too_early_is_tried_again(api):
+    """The API takes it some seconds later: a refusal must have lasted, for this instance worked before."""
+    api.post(1, "a")
+    async with fleet_of(api) as fleet:
+        fleet.add(1, TOKEN)
+        assert await handle(fleet) == ["a"]
+        fleet.add(1, "new")
+        await until(lambda: fleet.health["1"].consecutive_failures)
+        api.tokens["1"] = "new"
+        api.post(1, "b")
+        assert await handle(fleet) == ["b"]
+
+
 async def test_what_the_old_token_met_does_not_end_the_new_one(api):
     """Its request was under way when the token was renewed."""
     api.hosts[host(1101)] = 0.2
@@ -566,6 +580,33 @@ async def test_a_store_that_breaks_under_a_commit_ends_the_fleet(api):
             await consume_and_wait(fleet_of(api, store=store), [1], (tasks, consume))
 
     assert got == [caught.value]
+
+
+def test_a_broken_store_comes_out_of_asyncios_own_groups_too(api):
+    """Whose consumers are cancelled first."""
+    store = FailingStore("record", retryable=False)
+    ended = []
+
+    async def consume(fleet):
+        try:
+            async for batch in fleet:
+                async with batch:
+                    await asyncio.sleep(0)
+        finally:
+            ended.append(True)
+
+    async def main():
+        api.post(1, "a")
+        async with fleet_of(api, store=store) as fleet, asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(consume(fleet))
+            await asyncio.sleep(0.01)
+            store.fails = True
+            fleet.add(1, TOKEN)
+
+    with pytest.raises(StoreError):
+        asyncio.run(main())
+    assert ended == [True] * 3
 
 
 async def test_a_loop_that_reads_a_broken_store_ends_with_it(api):

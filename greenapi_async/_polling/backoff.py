@@ -85,8 +85,12 @@ class Backoff:
 
     def succeed(self) -> None:
         """Start over: a response arrived."""
-        self.failures = self._refusals = 0
+        self.forgive()
         self._succeeded = True
+
+    def forgive(self) -> None:
+        """Start over, with new credentials; whether a response ever arrived stays known."""
+        self.failures = self._refusals = 0
 
     def fail(self, error: GreenApiError, *, now: float, jitter: float) -> float | None:
         """Return the seconds until the next try, or None if the poller gives up.

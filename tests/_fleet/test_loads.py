@@ -1,8 +1,8 @@
 """A fleet under load, in virtual time: hosts that hang, poison, consumers that are slow, and no herd."""
 
 import gc
-import logging
 import itertools
+import logging
 from collections import Counter
 
 import anyio
