@@ -80,12 +80,13 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def endurance(session: nox.Session) -> None:
-    """Kill a poller 200 times, run one for ten minutes, repeat both through a proxy, and play every small history."""
+    """Kill a poller 200 times, run one for ten minutes, both through a proxy too; churn a fleet; play every small history."""
     install(session, "tests")
     session.run("python", "tests/support/killed.py", "200")
     session.run("python", "tests/support/killed.py", "50", "--proxy")
     session.run("python", "tests/support/soak.py", "10")
     session.run("python", "tests/support/soak.py", "5", "--proxy")
+    session.run("python", "tests/support/churn.py")
     session.run("python", "tests/support/small_histories.py")
 
 
