@@ -11,8 +11,10 @@ from greenapi_async import (
     AudioStatus,
     Batch,
     DeletedStatus,
+    Fleet,
     Health,
     ImageStatus,
+    InstanceBatch,
     MediaStatus,
     MemoryStore,
     SQLiteStore,
@@ -42,6 +44,24 @@ async def client_api(http_client: httpx.AsyncClient, status: MediaStatus | Unkno
         assert_type(client.poll(), StatusPoller)
         assert_type(await client.save_media(status, "stories", progress=print, max_bytes=2**20), Path)
         assert_type(await client.media_bytes(status, max_bytes=2**20), bytes)
+
+
+async def fleet_api(http_client: httpx.AsyncClient, status: Status) -> None:
+    async with Fleet(
+        interval=30, store="seen.db", slots=10, http_client=http_client, on_event=print
+    ) as fleet:
+        assert_type(fleet, Fleet)
+        fleet.add(1101000001, "token", api_url="https://1101.api.green-api.com")
+        fleet.remove("1101000001")
+        assert_type(fleet.health["1101000001"], Health)
+        async for batch in fleet:
+            assert_type(batch, InstanceBatch)
+            async with batch as entered:
+                assert_type(entered, InstanceBatch)
+                assert_type(batch.client, AsyncStatusesClient)
+                assert_type([*batch.statuses], list[Status])
+                await batch.commit(status)
+                await batch.commit()
 
 
 async def poller_api(client: AsyncStatusesClient) -> None:
