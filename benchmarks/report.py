@@ -126,7 +126,7 @@ def _draw(plot: Plot, path: Path) -> None:
     ticks = [across for across, _ in next(iter(plot.curves.values()))]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
-    axes.set(title=plot.title, xlabel=plot.across, ylabel="ms")
+    axes.set(title=plot.title, xlabel=plot.across, ylabel=plot.unit)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -37,12 +37,13 @@ class Table:
 
 @attrs.frozen
 class Plot:
-    """Curves of a cost in milliseconds, both axes logarithmic; `name` is the file's."""
+    """Curves of a cost, both axes logarithmic; `name` is the file's."""
 
     name: str
     title: str
     across: str
     curves: dict[str, list[tuple[int, float]]]
+    unit: str = "ms"
 
 
 Result: TypeAlias = Bound | Table | Plot

@@ -6,7 +6,18 @@ import importlib
 from benchmarks.measuring import Effort
 from benchmarks.results import Result
 
-NAMES = ("decoding", "asking", "connections", "hosts", "traffic", "memory", "storing", "startup", "waiting")
+NAMES = (
+    "decoding",
+    "asking",
+    "connections",
+    "hosts",
+    "traffic",
+    "memory",
+    "storing",
+    "startup",
+    "waiting",
+    "fleet",
+)
 
 
 def run(name: str, effort: Effort) -> list[Result]:

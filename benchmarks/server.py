@@ -1,6 +1,7 @@
 """A server on loopback, in a process of its own, that sends prepared responses.
 
-The instance's id says how many statuses its response has: `waInstance500` has 500, `waInstance0` none.
+The instance's id says how many statuses its response has: `waInstance500` has 500, `waInstance0` none. Only the
+last six digits count, so that there are many instances of each kind.
 """
 
 import asyncio
@@ -105,7 +106,7 @@ class _Exchange(asyncio.Protocol):
 def _answer(head: bytes) -> bytes:
     path = head.split(b" ", 2)[1]
     instance = re.search(rb"/waInstance(\d+)/", path)
-    body = _page(int(instance[1] if instance else 0))
+    body = _page(int(instance[1][-6:] if instance else 0))
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
         b"Date: %b\r\nContent-Length: %d\r\n\r\n%b"
