@@ -5,6 +5,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -14,10 +15,11 @@ from weakref import WeakValueDictionary
 import anyio
 import attrs
 
-from greenapi_async._api.instance import Instance
+from greenapi_async._api.instance import Instance, UrlObject
 from greenapi_async._family import Family, at_least, checked_hook, hidden, ladder
 from greenapi_async._fleet.hostlog import HostLog
 from greenapi_async._fleet.roster import Roster, Seat
+from greenapi_async._http.exchange import HttpxClient
 from greenapi_async._http.loops import call_soon, running_loop
 from greenapi_async._polling.backoff import pause
 from greenapi_async._polling.feed import Feed, Found
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
-    import httpx
     from anyio.abc import TaskGroup
 
 _GRAIN: Final = (
@@ -60,16 +61,16 @@ class Fleet:
     on. A `StoreError` that is not `retryable` ends the fleet: it is raised where the block ends, as itself.
 
     Args:
-        interval: seconds from one request of an instance to the next, at most a day. The first comes at a random moment of
-            it.
+        interval: seconds, or a `timedelta`, from one request of an instance to the next, at most a day. The first comes at
+            a random moment of it.
         store: where to remember what was handled: the path of a file, which the fleet opens as a `SQLiteStore` and
             closes; or a `Store`, which the caller closes. None remembers it in memory.
         start: where the very first run of an instance begins, as in `AsyncStatusesClient.poll`.
         slots: how many instances have a request under way, or statuses that are not handled yet.
         on_event: called with the instance's id and every event; what it raises is logged and stops nothing.
-        api_url: the address of instances that are added without one.
+        api_url: the address of instances that are added without one, as text or a URL object.
         http_client: an `httpx.AsyncClient` to use as it is; it stays yours to close.
-        timeout: seconds for one whole request, body included.
+        timeout: seconds, or a `timedelta`, for one whole request, body included.
         max_rate: requests a second for each instance. The API allows 1; None: no limit.
         max_body: bytes that a response may have, on the wire and unpacked.
         clock: the wall clock in seconds since the epoch, for tests.
@@ -84,14 +85,14 @@ class Fleet:
     def __init__(
         self,
         *,
-        interval: float = 60.0,
+        interval: float | timedelta = 60.0,
         store: "Store | str | os.PathLike[str] | None" = None,
         start: Start = None,
         slots: int = 100,
         on_event: Callable[[str, Event], None] | None = None,
-        api_url: str = "https://api.green-api.com",
-        http_client: "httpx.AsyncClient | None" = None,
-        timeout: float = 60.0,
+        api_url: str | UrlObject = "https://api.green-api.com",
+        http_client: HttpxClient | None = None,
+        timeout: float | timedelta = 60.0,
         max_rate: float | None = 1.0,
         max_body: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
@@ -120,7 +121,9 @@ class Fleet:
         self._wakes_at = -math.inf
         self.health: Mapping[str, Health] = _Healths(self._members)
 
-    def add(self, id_instance: int | str, api_token_instance: str, *, api_url: str | None = None) -> None:
+    def add(
+        self, id_instance: int | str, api_token_instance: str, *, api_url: str | UrlObject | None = None
+    ) -> None:
         """Poll an instance from now on; one that is known, or gave up, goes on with these credentials.
 
         Without `api_url`, the fleet's is used.
