@@ -60,7 +60,7 @@ async def measure(effort: Effort) -> list[Result]:
         for store in _STORES
     }
     most = runs["memory"][counts[-1]]
-    missed = in_fresh_process(polls_missed, effort)
+    kept = in_fresh_process(polls_kept, effort)
     growth = in_fresh_process(run_slowly, 600, effort) / in_fresh_process(run_slowly, 300, effort) - 1
 
     return [
@@ -73,7 +73,12 @@ async def measure(effort: Effort) -> list[Result]:
             _one(most.worst_gap),
         ),
         Bound(f"{counts[-1]:,} instances: the busiest second, of the mean", 2, _one(most.peak)),
-        Bound("four of eight hosts hang: polls that the healthy ones miss", 0.02, _one(missed)),
+        Bound(
+            "four of eight hosts hang: polls of the others' instances, of those that are due",
+            0.98,
+            _one(kept),
+            is_least=True,
+        ),
         Bound("300 instances become 600, with a slow consumer: growth of memory", 0.1, _one(growth)),
         _table(runs, interval),
         *_plots(runs, interval),
@@ -92,10 +97,10 @@ def run_steadily(store: str, count: int, interval: int) -> Run:
         return asyncio.run(_run_steadily(addresses.origins, store, count, interval))
 
 
-def polls_missed(effort: Effort) -> float:
-    """Return the share of their polls that healthy hosts miss beside as many that hang."""
+def polls_kept(effort: Effort) -> float:
+    """Return the share of their polls that healthy hosts get beside as many that hang."""
     with server.running(origins=_HOSTS // 2, silent=_HOSTS // 2) as addresses:
-        return asyncio.run(_polls_missed(addresses, effort))
+        return asyncio.run(_polls_kept(addresses, effort))
 
 
 def run_slowly(count: int, effort: Effort) -> float:
@@ -120,11 +125,7 @@ class _Watched:
 
 async def _poll_beside_fetch(origins: Sequence[str], store: str, effort: Effort) -> Spread:
     ours, fetch = Costs(), Costs()
-    instances, interval, seconds = (
-        effort.of(500, 50),
-        3.0,
-        effort.of(4, 2),
-    )  # As many a second as 10,000 a minute.
+    instances, interval, seconds = effort.of(500, 50), 3.0, effort.of(4, 2)  # 167 a second: 10,000 a minute.
     async with _ours.client(origins[0]) as client:
         await client.fetch()
         for _ in range(effort.of(5, 2)):
@@ -169,13 +170,13 @@ async def _run_steadily(origins: Sequence[str], store: str, count: int, interval
     )
 
 
-async def _polls_missed(addresses: server.Addresses, effort: Effort) -> float:
+async def _polls_kept(addresses: server.Addresses, effort: Effort) -> float:
     interval, rounds = 5.0, effort.of(12, 2)
     origins = [*addresses.origins, *addresses.silent]
     async with _fleet(origins, effort.of(400, 80), "memory", interval, patience=5.0) as watched:
         await asyncio.sleep(interval * rounds)
 
-    return 1 - len(watched.since(0.0)) / (effort.of(400, 80) // 2 * rounds)
+    return len(watched.since(0.0)) / (effort.of(400, 80) // 2 * rounds)
 
 
 async def _run_slowly(origins: Sequence[str], count: int, effort: Effort) -> float:

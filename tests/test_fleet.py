@@ -583,6 +583,17 @@ async def test_a_store_that_breaks_under_a_commit_ends_the_fleet(api):
     assert got == [caught.value]
 
 
+async def test_a_mistake_in_a_store_ends_the_fleet_as_itself(api):
+    """It comes in no group either, though ten polls meet it."""
+
+    class Wrong(MemoryStore):
+        async def unseen(self, scope, ids):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await consume_and_wait(fleet_of(api, store=Wrong()), range(1, 11))
+
+
 def test_a_broken_store_comes_out_of_asyncios_own_groups_too(api):
     """Whose consumers are cancelled first."""
     store = FailingStore("record", retryable=False)
