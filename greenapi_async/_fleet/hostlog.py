@@ -68,7 +68,8 @@ class HostLog:
             _log.warning(message, scope)
 
     def ended(self, scope: str, error: GreenApiError) -> None:
-        """Tell of an instance that gave up, if it is time to."""
+        """Tell of an instance that gave up, if it is time to; it is waited for no more."""
+        self.forget(scope)
         if self._hours_to_tell(f"ended: {type(error).__name__}", scope) is not None:
             _log.error(
                 "polling instance %s at %s ended: %s; `Fleet.health` tells of all that did",

@@ -84,6 +84,16 @@ def test_one_that_is_removed_is_waited_for_no_more(log, lines):
     assert len(lines()) == 3
 
 
+def test_one_that_ended_is_waited_for_no_more(log, lines):
+    """The others work again though it never will."""
+    log.fails("1", refused(), 0.0)
+    log.fails("2", refused(), 0.0)
+    log.ended("1", refused())
+    log.works("2", 0.0)
+
+    assert lines()[2:] == ["polling at https://a works again after 0 s"]
+
+
 def test_the_store_is_not_the_hosts(log, lines, now):
     """Whatever the host, it is one store that fails."""
     other = HostLog("https://b", lambda: now[0], log.store)
