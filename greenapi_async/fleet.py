@@ -291,7 +291,13 @@ class Fleet:
             self._arrival.set()
             self._arrival = anyio.Event()
         else:
-            self._settle(member, member.began + self._ladder.interval)
+            self._settle(member, self._next_turn(member))
+
+    def _next_turn(self, member: "_Member") -> float:
+        """Return when to poll again after a success: who began late keeps the turn it had, or all would share one."""
+        interval, now = self._ladder.interval, anyio.current_time()
+        at = member.due + interval
+        return at if at > now else max(now, member.began + interval)
 
     def _next_try(self, member: "_Member", error: GreenApiError, instance: Instance) -> float:
         """Return when to poll again after a failure: never, where it is final."""
@@ -360,7 +366,7 @@ class Fleet:
         now = anyio.current_time()
         if is_handled:
             member.attempt = 0
-            self._settle(member, max(now, member.began + self._ladder.interval))
+            self._settle(member, self._next_turn(member))
         else:
             member.attempt += 1
             self._settle(member, now + pause(member.attempt, random.random()))  # noqa: S311

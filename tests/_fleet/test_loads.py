@@ -7,6 +7,7 @@ from collections import Counter
 
 import anyio
 import pytest
+import trio
 from fleet_world import EPOCH, MINUTE, TOKEN, FleetApi, fleet_of, host, ids_of
 from virtual_time import in_virtual_time
 
@@ -41,6 +42,22 @@ async def test_polls_spread_over_the_interval_and_stay_so():
     assert max(by_five_seconds.values()) <= 2 * mean
     for polls in api.requests.values():
         assert max(later - earlier for earlier, later in itertools.pairwise(polls)) <= 1.1 * INTERVAL
+
+
+@in_virtual_time
+async def test_a_program_that_held_up_the_loop_makes_no_herd():
+    """To add ten thousand instances takes seconds: those whose turn came meanwhile begin at once, and only then."""
+    api = FleetApi(takes=0.1)
+    async with fleet_of(api, interval=INTERVAL) as fleet:
+        for number in range(600):
+            fleet.add(number, TOKEN, api_url=host(number % 8))
+        trio.lowlevel.current_clock().jump(20.0)
+        await anyio.sleep(4 * INTERVAL)
+
+    by_five_seconds = Counter(
+        int(at // 5) for polls in api.requests.values() for at in polls if at > 1.5 * INTERVAL
+    )
+    assert max(by_five_seconds.values()) <= 2 * 600 / 12
 
 
 @in_virtual_time
