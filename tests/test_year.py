@@ -58,11 +58,11 @@ class Year:
                 await batch.commit()
                 self.handled += [status.id_message for status in batch.statuses]
             if crashes or self.dice.random() < 0.02:
-                await poller._store.aclose()
+                await poller._feed._store.aclose()
                 poller = self._poller()
-                self.sizes.append(await size_of(poller._store))
+                self.sizes.append(await size_of(poller._feed._store))
 
-        await poller._store.aclose()
+        await poller._feed._store.aclose()
 
     def most_in(self, days):
         """Return the largest number of statuses that show up within so many days."""
