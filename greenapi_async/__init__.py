@@ -58,7 +58,7 @@ else:
         return getattr(fleet, name)
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AccessDeniedError",
