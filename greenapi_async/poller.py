@@ -213,7 +213,7 @@ class StatusPoller:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         if self._busy:
-            raise RuntimeError("this poller is being asked already: give each task a poller of its own")
+            raise RuntimeError("this poller is already in use: give each task a poller of its own")
 
         if self._ended:
             raise RuntimeError(
