@@ -60,9 +60,7 @@ class Family:
             return self._stores.setdefault(opened.path, opened)
 
         if isinstance(store, type):
-            raise ConfigurationError(
-                f"store must be an object, not the class {store.__name__} itself: call it"
-            )
+            raise ConfigurationError(f"store must be an object, not the class {store.__name__}: call it")
 
         if isinstance(store, Store):
             return store

@@ -242,7 +242,7 @@ async def test_two_tasks_cannot_ask_at_once():
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(poller.__anext__)
         await anyio.wait_all_tasks_blocked()
-        with pytest.raises(RuntimeError, match="asked already"):
+        with pytest.raises(RuntimeError, match="in use"):
             await anext(poller)
         tasks.cancel_scope.cancel()
 

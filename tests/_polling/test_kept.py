@@ -25,7 +25,7 @@ from greenapi_async import MemoryStore, StoreError
 from greenapi_async.stores import Checkpoint
 
 SCOPE = "1101000001"
-GONE = "the checkpoint of instance 1101000001 is gone from the store: beginning anew"
+GONE = "the checkpoint of instance 1101000001 is gone from the store: starting over"
 
 
 class WatchedStore(MemoryStore):

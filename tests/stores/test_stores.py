@@ -546,7 +546,7 @@ async def test_instances_share_one_open_file(path):
     async with AsyncStatusesClient("1101000001", "token") as first:
         second = first.for_instance("1101000002", "token")
         stores = {
-            id(client.poll(store=spelling)._store)
+            id(client.poll(store=spelling)._feed._store)
             for client in (first, second)
             for spelling in (path, str(path))
         }
