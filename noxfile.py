@@ -1,6 +1,7 @@
 """The checks: `nox -s tests`, and everything else that `.ci/run` calls."""
 
 import itertools
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,13 +12,11 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typing_api.py"]
 # A file's tests stay together: the examples of one page share their names, and a module's fixtures start processes.
-IN_PARALLEL = ["-n", "auto", "--dist", "loadfile"]
-# What tries systems, terminals and other programs takes half of the time: `tests` alone runs it each time.
-WITHOUT_FIELD = [
-    "--ignore=tests/field",
-    "--ignore=tests/test_pytest_plugin.py",
-    "--ignore=tests/cli/test_execute.py",
-]
+# One worker more than there are cores: half of the time is spent waiting for processes and sockets.
+IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
+# What tries systems, terminals and other programs takes half of the time, and covers what the rest covers.
+FIELD = ["tests/field", "tests/test_pytest_plugin.py", "tests/cli/test_execute.py"]
+WITHOUT_FIELD = [f"--ignore={path}" for path in FIELD]
 
 nox.options.sessions = ["tests", "lint", "types"]
 
@@ -31,15 +30,22 @@ def tests(session: nox.Session) -> None:
     """Run the suite and measure its coverage; `-- tests/test_client.py -k closed` runs a part in one process."""
     install(session, "tests")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *(session.posargs or IN_PARALLEL))
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_FIELD]))
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
         session.run("coverage", "report")
 
 
+@nox.session(python=[PYTHONS[0], PYTHONS[-1]])
+def field(session: nox.Session) -> None:
+    """Run the cases that came from the field: real systems, terminals, processes and other programs."""
+    install(session, "tests")
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *FIELD]))
+
+
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """Run the suite without the field's cases on every installed Python; `-- tests` runs everything."""
+    """Run the suite without the field's cases on every installed Python."""
     install(session, "tests")
     session.run("pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_FIELD]))
 
