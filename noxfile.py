@@ -17,6 +17,14 @@ IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
 # What tries systems, terminals and other programs takes half of the time, and covers what the rest covers.
 FIELD = ["tests/field", "tests/test_pytest_plugin.py", "tests/cli/test_execute.py"]
 WITHOUT_FIELD = [f"--ignore={path}" for path in FIELD]
+# The documentation's programs that never end are watched until they wait, and the command's processes start slowly.
+ONCE = [
+    "docs",
+    "README.md",
+    "README.ru.md",
+    *(f"tests/cli/test_{name}.py" for name in ("cards", "check", "process")),
+]
+WITHOUT_PROGRAMS = [*WITHOUT_FIELD, *(f"--ignore={path}" for path in ONCE)]
 
 nox.options.sessions = ["tests", "lint", "types"]
 
@@ -36,7 +44,7 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "report")
 
 
-@nox.session(python=[PYTHONS[0], PYTHONS[-1]])
+@nox.session(python=PYTHONS)
 def field(session: nox.Session) -> None:
     """Run the cases that came from the field: real systems, terminals, processes and other programs."""
     install(session, "tests")
@@ -45,9 +53,9 @@ def field(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """Run the suite without the field's cases on every installed Python."""
+    """Run the suite on every installed Python, without what is run once."""
     install(session, "tests")
-    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_FIELD]))
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_PROGRAMS]))
 
 
 @nox.session
@@ -56,7 +64,7 @@ def lowest(session: nox.Session) -> None:
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     direct = [*PYPROJECT["project"]["dependencies"], *itertools.chain(*extras)]
     install(session, "tests", *(re.sub(r">=([\d.]+).*", r"==\1", each) for each in direct))
-    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_FIELD]))
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_PROGRAMS]))
 
 
 @nox.session(python="3.11")

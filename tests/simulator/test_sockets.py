@@ -287,7 +287,7 @@ async def test_drip_sends_a_byte_at_a_time():
 
 
 async def test_drip_lasts_until_the_client_goes_away():
-    async with Simulator() as api, http(timeout=0.05) as client:
+    async with Simulator() as api, http(timeout=httpx.Timeout(5, read=0.05)) as client:
         api.faults.append(Delay(0, Drip(seconds_per_byte=0.2)))
 
         with pytest.raises(httpx.ReadTimeout):
