@@ -146,8 +146,10 @@ class Fleet:
             member.use(instance, client_of(self._family, instance), self._log(instance.origin))
             self._roster.move(member, self._roster.host(instance.origin))
 
+        now, interval = anyio.current_time(), self._ladder.interval
         jitter = random.random()  # noqa: S311 - all at once would stay so for ever.
-        self._roster.plan(member, anyio.current_time() + jitter * self._ladder.interval)
+        # A turn within the interval is kept: the earlier of two random moments is no even spread.
+        self._roster.plan(member, member.due if member.due <= now + interval else now + jitter * interval)
         self._wake()
 
     def remove(self, id_instance: int | str) -> None:
