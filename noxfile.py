@@ -15,14 +15,14 @@ TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typi
 # One worker more than there are cores: half of the time is spent waiting for processes and sockets.
 IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
 # What tries systems, terminals and other programs takes half of the time, and covers what the rest covers.
-FIELD = ["tests/field", "tests/test_pytest_plugin.py", "tests/cli/test_execute.py"]
+FIELD = ["tests/field", "tests/test_pytest_plugin.py"]
 WITHOUT_FIELD = [f"--ignore={path}" for path in FIELD]
 # The documentation's programs that never end are watched until they wait, and the command's processes start slowly.
 ONCE = [
     "docs",
     "README.md",
     "README.ru.md",
-    *(f"tests/cli/test_{name}.py" for name in ("cards", "check", "process")),
+    *(f"tests/cli/test_{name}.py" for name in ("cards", "check", "execute", "process")),
 ]
 WITHOUT_PROGRAMS = [*WITHOUT_FIELD, *(f"--ignore={path}" for path in ONCE)]
 
