@@ -173,5 +173,4 @@ def build(session: nox.Session) -> None:
             "tests/cli/test_cli.py",
             "tests/simulator/test_simulator.py",
             "tests/test_client.py",
-            "tests/test_pytest_plugin.py",
         )
