@@ -12,7 +12,6 @@ from urllib.parse import quote, unquote
 import anyio
 import httpx
 import pytest
-from anyio.from_thread import start_blocking_portal
 from clients import client_of
 from loopback import connect_proxy, plain_proxy, trusting_context
 from media_world import Raw
@@ -388,13 +387,9 @@ async def test_token_is_nowhere_in_what_is_kept(tmp_path, records):
 @pytest.mark.parametrize("name", [name for name in FAULTS if ", " not in name or "doubly" in name])
 def test_token_is_nowhere_in_what_the_command_prints(name, monkeypatch, capsys, records):
     """Whatever the answer, in words and as JSON."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(token=TOKEN, max_rate=None)) as api,
-    ):
-        monkeypatch.setenv("GREEN_API_ID_INSTANCE", api.id_instance)
-        monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE", TOKEN)
-        monkeypatch.setenv("GREEN_API_URL", api.url)
+    with Simulator(token=TOKEN, max_rate=None) as api:
+        for variable, value in api.env.items():
+            monkeypatch.setenv(variable, value)
         for setting, value in {"retries": 0, "timeout": 0.5, "max_body": 100_000}.items():
             monkeypatch.setitem(AsyncStatusesClient.__init__.__kwdefaults__, setting, value)
         api.post("text", text="hello")

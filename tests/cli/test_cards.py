@@ -10,7 +10,6 @@ import warnings
 from datetime import UTC, datetime
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from decoding import is_harmless
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,10 +40,7 @@ HOSTILE += [
 @pytest.fixture
 def api():
     """A simulator in a thread of its own."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
+    with Simulator(max_rate=None) as api:
         yield api
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from anyio.from_thread import start_blocking_portal
 from fake_api import TOKEN
 from versions import ANYIO
 
@@ -54,7 +53,7 @@ def environment(monkeypatch):
 @pytest.fixture
 def api(monkeypatch):
     """A simulator in a thread of its own, to which the environment points."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Simulator(token=TOKEN)) as api:
+    with Simulator(token=TOKEN) as api:
         set_credentials(monkeypatch, GREEN_API_URL=api.url)
         yield api
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from decoding import is_harmless
 from running import environment, started
 
@@ -22,10 +21,7 @@ HOSTILE = "$(touch pwned) `touch pwned`; touch pwned\x1b[2J\n--help\u202e"
 @pytest.fixture
 def api():
     """A simulator in a thread of its own."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
+    with Simulator(max_rate=None) as api:
         yield api
 
 

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from threading import Timer
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from greenapi_async import cli, from_dict
 from greenapi_async.cli import moments
 from greenapi_async.cli.arguments import parse
 from greenapi_async.cli.filters import KINDS, is_wanted
-from greenapi_async.simulator import Refuse, Simulator
+from greenapi_async.simulator import Refuse
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 
@@ -31,19 +30,6 @@ def environment(monkeypatch):
     yield
     monkeypatch.undo()
     time.tzset()
-
-
-@pytest.fixture
-def api(monkeypatch):
-    """A simulator in a thread of its own, to which the environment points."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
-        monkeypatch.setenv("GREEN_API_ID_INSTANCE", api.id_instance)
-        monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE", api.token)
-        monkeypatch.setenv("GREEN_API_URL", api.url)
-        yield api
 
 
 @pytest.fixture

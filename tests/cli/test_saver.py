@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from media_world import JPEG, Seen, Stall, files_no_larger_than, posted, tree
 
 import greenapi_async
 from greenapi_async import cli, from_dict
 from greenapi_async._polling import backoff as _backoff
 from greenapi_async.cli import commands
-from greenapi_async.simulator import Answer, Refuse, Simulator, demo
+from greenapi_async.simulator import Answer, Refuse, demo
 
 STATE = ".greenapi-async.db"
 
@@ -30,19 +29,6 @@ def environment(monkeypatch):
 
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setattr(_backoff, "delay", lambda *_: 0.01)
-
-
-@pytest.fixture
-def api(monkeypatch):
-    """A simulator in a thread of its own, to which the environment points."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
-        monkeypatch.setenv("GREEN_API_ID_INSTANCE", api.id_instance)
-        monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE", api.token)
-        monkeypatch.setenv("GREEN_API_URL", api.url)
-        yield api
 
 
 @pytest.fixture

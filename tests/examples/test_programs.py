@@ -13,7 +13,6 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from downstreams import BotApi, Webhook, command, listening
 
 from greenapi_async.simulator import Simulator
@@ -34,12 +33,7 @@ class Program:
         self.api = api
         self.directory = directory
         self.port = _free_port()
-        self.variables = {
-            "GREEN_API_ID_INSTANCE": api.id_instance,
-            "GREEN_API_TOKEN_INSTANCE": api.token,
-            "GREEN_API_URL": api.url,
-            "PORT": str(self.port),
-        }
+        self.variables = api.env | {"PORT": str(self.port)}
         self.prepare(stack)
 
     def prepare(self, stack):
@@ -148,8 +142,7 @@ WEB_APPS = [FastApi, Aiohttp]
 @pytest.fixture
 def program(request, tmp_path):
     with ExitStack() as stack:
-        portal = stack.enter_context(start_blocking_portal())
-        api = stack.enter_context(portal.wrap_async_context_manager(Simulator(max_rate=None)))
+        api = stack.enter_context(Simulator(max_rate=None))
         yield request.param(stack, api, tmp_path)
 
 

@@ -8,7 +8,6 @@ import time
 from contextlib import closing
 
 import anyio
-import anyio.from_thread
 import pytest
 from backends import ASYNCIO, TRIO, uvloop
 from clients import client_of
@@ -37,10 +36,7 @@ def anyio_backend(request):
 @pytest.fixture
 def api():
     """A simulator on an event loop of its own."""
-    with (
-        anyio.from_thread.start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
+    with Simulator(max_rate=None) as api:
         yield api
 
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from media_world import JPEG, serve, tree
 
 import greenapi_async
@@ -30,13 +29,9 @@ def api(monkeypatch):
         if name.startswith("GREEN_API_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
-        monkeypatch.setenv("GREEN_API_ID_INSTANCE", api.id_instance)
-        monkeypatch.setenv("GREEN_API_TOKEN_INSTANCE", api.token)
-        monkeypatch.setenv("GREEN_API_URL", api.url)
+    with Simulator(max_rate=None) as api:
+        for name, value in api.env.items():
+            monkeypatch.setenv(name, value)
         yield api
 
 

@@ -15,7 +15,6 @@ from operator import itemgetter
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from running import environment, started
 
 from greenapi_async import cli, from_dict
@@ -32,10 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 @pytest.fixture
 def api():
     """A simulator in a thread of its own."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
+    with Simulator(max_rate=None) as api:
         yield api
 
 

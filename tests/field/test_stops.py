@@ -10,7 +10,6 @@ import time
 from contextlib import contextmanager
 
 import anyio
-import anyio.from_thread
 import pytest
 from clients import client_of
 
@@ -44,23 +43,15 @@ def held(path):
 @pytest.fixture
 def api():
     """A simulator on an event loop of its own."""
-    with (
-        anyio.from_thread.start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Simulator(max_rate=None)) as api,
-    ):
+    with Simulator(max_rate=None) as api:
         yield api
 
 
 def watch(api, path):
     """Start the command."""
-    variables = {
-        "GREEN_API_ID_INSTANCE": api.id_instance,
-        "GREEN_API_TOKEN_INSTANCE": api.token,
-        "GREEN_API_URL": api.url,
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "greenapi_async", "watch", "--jsonl", "--interval", "1", "--state", str(path)],
-        env=os.environ | variables,
+        env=os.environ | api.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
