@@ -5,19 +5,18 @@ from collections.abc import Callable
 
 import attrs
 
-from greenapi_async._polling.journal import has_failed, pause_between
+from greenapi_async._polling.journal import HOUR, Failures, has_failed
 from greenapi_async.errors import GreenApiError, StoreError
 
 _log = logging.getLogger("greenapi_async")
 
 
-@attrs.define(eq=False, repr=False)
-class _Failure:
-    """One kind of failure: since when, when the next line is due, and which instances it befell."""
+class _Failure(Failures):
+    """Failures of one kind, and which instances they befell."""
 
-    since: float
-    warns_at: float
-    scopes: set[str] = attrs.field(factory=set)
+    def __init__(self, now: float) -> None:
+        super().__init__(now)
+        self.scopes: set[str] = set()
 
 
 @attrs.define(eq=False, repr=False)
@@ -64,7 +63,7 @@ class HostLog:
         """Tell of what cannot be true; the same of another instance is told an hour later at the earliest."""
         now = self.clock()
         if now >= self._doubted_at.get(message, now):
-            self._doubted_at[message] = now + pause_between(0)
+            self._doubted_at[message] = now + HOUR
             _log.warning(message, scope)
 
     def ended(self, scope: str, error: GreenApiError) -> None:
@@ -85,14 +84,9 @@ class HostLog:
     def _hours_to_tell(self, kind: str, scope: str) -> float | None:
         """Note a failure, and return for how many hours there were such, if it is time for a line."""
         now = self.clock()
-        failure = self._failures.setdefault(kind, _Failure(since=now, warns_at=now))
+        failure = self._failures.setdefault(kind, _Failure(now))
         failure.scopes.add(scope)
-        if now < failure.warns_at:
-            return None
-
-        hours = (now - failure.since) / 3600
-        failure.warns_at = now + pause_between(hours)
-        return hours
+        return failure.hours_to_tell(now)
 
     def _dropped(self, scope: str) -> list[_Failure]:
         """Take an instance out, and return the failures that befall none any more."""

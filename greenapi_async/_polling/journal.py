@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
             """Tell of what cannot be true; the message has a place for the scope."""
 
 
-_HOUR = 3600.0
-_DAY = 24 * _HOUR
+HOUR: Final = 3600.0
+_DAY = 24 * HOUR
 _MOST_GAPS = 16
 _PATIENCE = 300.0  # A video that takes longer is better downloaded in its own task.
 _log = logging.getLogger("greenapi_async")
@@ -42,8 +42,7 @@ class InstanceLog:
     """The log of a single instance: when failures begin, after an hour of them, then daily, and when they end."""
 
     def __init__(self) -> None:
-        self._failing_since: float | None = None
-        self._warns_at = 0.0
+        self._failures: Failures | None = None
 
     def begins(self, scope: str, minutes: int, *, resumed: bool) -> None:
         """Tell of the first request."""
@@ -52,35 +51,46 @@ class InstanceLog:
 
     def fails(self, scope: str, error: GreenApiError, now: float) -> None:
         """Tell of a failure, if it is time to."""
-        if self._failing_since is None:
-            self._failing_since = self._warns_at = now
-
-        if now < self._warns_at:
-            return
-
-        hours = (now - self._failing_since) / _HOUR
-        _log.warning("polling instance %s %s: %s; retrying", scope, has_failed(hours), error)
-        self._warns_at = now + pause_between(hours)
+        self._failures = self._failures or Failures(now)
+        hours = self._failures.hours_to_tell(now)
+        if hours is not None:
+            _log.warning("polling instance %s %s: %s; retrying", scope, has_failed(hours), error)
 
     def works(self, scope: str, now: float) -> None:
         """Tell that polling works again, if it was told to fail."""
-        if self._failing_since is not None:
-            _log.info("polling instance %s works again after %.0f s", scope, now - self._failing_since)
-            self._failing_since = None
+        if self._failures is not None:
+            _log.info("polling instance %s works again after %.0f s", scope, now - self._failures.since)
+            self._failures = None
 
     def doubts(self, scope: str, message: str, _now: float) -> None:
         """Tell of what cannot be true."""
         _log.warning(message, scope)
 
 
+class Failures:
+    """Failures that last: the log tells of them when they begin, after an hour, and then daily.
+
+    Attributes:
+        since: the monotonic time of the first.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.since: float = now
+        self._warns_at = now
+
+    def hours_to_tell(self, now: float) -> float | None:
+        """Return for how many hours they have lasted, if it is time for a line."""
+        if now < self._warns_at:
+            return None
+
+        hours = (now - self.since) / HOUR
+        self._warns_at = now + (_DAY if hours >= 1 else HOUR)
+        return hours
+
+
 def has_failed(hours: float) -> str:
     """Return the words for failures that have lasted that long."""
     return f"has failed for {hours:.0f} h" if hours >= 1 else "fails"
-
-
-def pause_between(hours: float) -> float:
-    """Return the seconds until the next line about failures that have lasted that long."""
-    return _DAY if hours >= 1 else _HOUR
 
 
 @attrs.define(eq=False, repr=False)
