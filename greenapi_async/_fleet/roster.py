@@ -12,13 +12,14 @@ import math
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
 
-MOST_REQUESTS: Final = 100  # As many as HTTP lets be under way; a turn is not to be spent on waiting there.
-MOST_OF_A_HOST: Final = 25
+# As many as HTTP lets be under way: a turn is not to be spent on waiting there.
+from greenapi_async._http.limiter import MOST as MOST_REQUESTS
+from greenapi_async._http.limiter import MOST_OF_AN_ORIGIN as MOST_OF_A_HOST
 
 
 @attrs.define(eq=False, repr=False)

@@ -2,13 +2,14 @@
 
 import math
 from collections import deque
+from typing import Final
 
 import anyio
 
 from greenapi_async._http.loops import PerLoop
 
-_MOST = 100  # httpx's own default: an injected client's pool is not smaller unless it was made so.
-_MOST_OF_AN_ORIGIN = 25
+MOST: Final = 100  # httpx's own default: an injected client's pool is not smaller unless it was made so.
+MOST_OF_AN_ORIGIN: Final = 25
 _TRUSTED = 5  # Requests that are sent before the first has a response.
 
 
@@ -59,7 +60,7 @@ class Slots:
         free: how many are left.
     """
 
-    def __init__(self, most: int = _MOST, of_an_origin: int = _MOST_OF_AN_ORIGIN) -> None:
+    def __init__(self, most: int = MOST, of_an_origin: int = MOST_OF_AN_ORIGIN) -> None:
         self.free: int = most
         self.of_an_origin = of_an_origin
         self._origins: dict[str, Origin] = {}
