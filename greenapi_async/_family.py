@@ -100,21 +100,16 @@ def checked_hook(on_event: _Hook | None) -> _Hook | None:
 
 def seconds(name: str, value: object) -> float:
     """Return a positive number of seconds."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    return positive(name, number, "a positive number of seconds, or a timedelta")
 
+
+def positive(name: str, value: object, what: str = "a positive number") -> float:
+    """Return a positive number; the error says `what` it must be."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
         return value
 
-    raise ConfigurationError(f"{name} must be a positive number of seconds, or a timedelta")
-
-
-def positive(name: str, value: object) -> float:
-    """Return a positive number."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        return value
-
-    raise ConfigurationError(f"{name} must be a positive number")
+    raise ConfigurationError(f"{name} must be {what}")
 
 
 def at_least(least: int, name: str, value: object) -> int:
