@@ -12,15 +12,10 @@ _MAY_PASS: Final = frozenset(
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # Somebody may free space, or raise a limit.
         *(errno.EBUSY, errno.EAGAIN, errno.EINTR),  # Somebody else is using it.
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),  # The process or the machine is overloaded.
-        *(
-            errno.ESTALE,
-            errno.ETIMEDOUT,
-            errno.EHOSTDOWN,
-            errno.EHOSTUNREACH,
-            errno.ENETDOWN,
-            errno.ENETUNREACH,
-        ),
-    }  # A network drive that is unreachable.
+        # A network drive is unreachable.
+        *(errno.ESTALE, errno.ETIMEDOUT),
+        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+    }
 )
 _SHARED: Final = frozenset({32, 33})  # Windows: another program, a virus scanner for example, has opened it.
 

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-_GRAIN: Final = (
-    0.02  # Seconds: turns so close to each other begin together, for each time to wake has a price.
-)
+# Seconds: turns so close to each other begin together, because each wake-up costs something.
+_GRAIN: Final = 0.02
 
 
 class Fleet:

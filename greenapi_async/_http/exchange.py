@@ -163,9 +163,8 @@ class Http:
         return Response(http_code=http_code, headers=headers, body=body, duration=duration)
 
     async def _send(self, url: httpx.URL) -> tuple[int, Mapping[str, str], bytes]:
-        if (
-            self._owned
-        ):  # It has nothing to merge except its headers; only its transport sees more than a masked copy.
+        # Our own has nothing to merge except its headers; only its transport sees more than a masked copy.
+        if self._owned:
             request = httpx.Request("GET", url, headers=self.client.headers, extensions={WIRE_URL: url})
         else:
             request = self.client.build_request("GET", url, headers=HEADERS, timeout=None)

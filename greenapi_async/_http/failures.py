@@ -12,14 +12,12 @@ import httpx
 
 from greenapi_async.errors import TransportError
 
-_ALL_FAILED = re.compile(
-    "all (connection )?attempts .*failed", re.IGNORECASE
-)  # anyio and trio say this for everything.
+# anyio and trio say this for everything.
+_ALL_FAILED = re.compile("all (connection )?attempts .*failed", re.IGNORECASE)
 _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after booting without a battery.
-_UNKNOWN_ISSUER = frozenset(
-    {18, 19, 20, 21}
-)  # OpenSSL's codes: self-signed, or signed by an unknown authority.
+# OpenSSL's codes: self-signed, or signed by an unknown authority.
+_UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
 _REMEDY = "; if your network inspects TLS, set SSL_CERT_FILE to a certificate file that includes its own"
 _RETRYABLE = frozenset({408, 421, 425, 429, 499})
 _MISSING = frozenset({403, 404, 410})  # Storage services say 403 for an expired signed link.

@@ -237,9 +237,8 @@ def _reason(error: OSError) -> str:
     if isinstance(cause, OSError):
         error = cause
 
-    if error.errno in {None, errno.EAGAIN} or isinstance(
-        error, socket.gaierror
-    ):  # No thread for the look-up: ours.
+    # EAGAIN is ours: there was no thread for the look-up.
+    if error.errno in {None, errno.EAGAIN} or isinstance(error, socket.gaierror):
         return error.strerror or str(error)
 
     return os.strerror(error.errno)

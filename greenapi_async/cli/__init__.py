@@ -17,9 +17,8 @@ from greenapi_async.errors import ConfigurationError, GreenApiError
 
 __all__ = ["main"]
 
-_STOPS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Windows has no SIGHUP.
+# Windows has no SIGHUP.
+_STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -47,11 +47,8 @@ _EXAMPLES = {
     "GREEN_API_TOKEN_INSTANCE": "...",
     "GREEN_API_URL": DEFAULT_API_URL,
 }
-_JSON_IF_THE_APIS = (
-    DecodeError,
-    AuthenticationError,
-    NotFoundError,
-)  # Its 403 and 5xx are a front end's pages.
+# Its 403 and 5xx are a front end's pages.
+_JSON_IF_THE_APIS = (DecodeError, AuthenticationError, NotFoundError)
 _CODES: dict[type[GreenApiError], str] = {
     AuthenticationError: "401",
     NotFoundError: "404",
