@@ -9,7 +9,6 @@ import anyio
 import pytest
 from process import open_files
 from proxies import way_to
-from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient
 from greenapi_async._http import transport
@@ -17,9 +16,6 @@ from greenapi_async.simulator import Simulator
 from greenapi_async.stores.conformance import CancelAt
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_to_collect")]
-if ANYIO < (4, 16):  # A cancelled connect leaves its socket to the garbage collector.
-    pytestmark.append(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
-
 long = pytest.mark.long
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import anyio
 import pytest
 from fake_api import TOKEN
-from versions import ANYIO
 
 import greenapi_async
 from greenapi_async import AsyncStatusesClient, cli, from_dict
@@ -337,7 +336,6 @@ def test_a_port_that_fails_without_a_number_is_told_too(capsys, monkeypatch):
 
 # anyio before 4.16 leaves a socket that was being connected to the garbage collector.
 @pytest.mark.usefixtures("nothing_left_to_collect")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning" if ANYIO < (4, 16) else "error")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_watch(capsys, monkeypatch, number):
     async def stop(api):

@@ -14,7 +14,6 @@ import anyio
 import httpx
 import pytest
 from clients import client_of
-from versions import ANYIO
 
 from greenapi_async import AsyncStatusesClient, DeletedStatus, ServerError
 from greenapi_async.simulator import (
@@ -32,13 +31,11 @@ from greenapi_async.simulator import (
     Truncate,
 )
 
-OLD = "ignore::pytest.PytestUnraisableExceptionWarning" if ANYIO < (4, 16) else "error"
 WRONG = [502, "Refuse", Refuse, [Refuse(429)] * 5, object()]
 
 
-def unclosed(test):
-    """Mark a test of a socket that fails to listen or to connect, which anyio left open until 4.16."""
-    return pytest.mark.usefixtures("nothing_left_to_collect")(pytest.mark.filterwarnings(OLD)(test))
+# A socket that fails to listen or to connect, which anyio left open until 4.16.
+unclosed = pytest.mark.usefixtures("nothing_left_to_collect")
 
 
 async def fetched(api, **settings):
