@@ -7,6 +7,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutants import mark_before_recording
 from world import (
     DAY,
     EPOCH,
@@ -32,7 +33,6 @@ from greenapi_async._polling.ladder import Ladder, Plan
 from greenapi_async._polling.origin import FirstRun, GoingOn, Outcome
 from greenapi_async._polling.servertime import Anchor, Reading, ServerTime
 from greenapi_async._polling.tick import Ticker
-from greenapi_async.poller import StatusPoller
 from greenapi_async.stores import Checkpoint
 
 LATENESS = st.sampled_from(
@@ -382,18 +382,6 @@ def _mark_from_timestamp(monkeypatch):
     monkeypatch.setattr(Ticker, "tick", tick_by_timestamp)
 
 
-def _mark_before_recording(monkeypatch):
-    poll = StatusPoller._poll
-
-    async def poll_and_record(poller, **settings):
-        batch = await poll(poller, **settings)
-        if batch.checkpoint is not None:
-            await poller._feed.record((), batch.checkpoint)
-        return batch
-
-    monkeypatch.setattr(StatusPoller, "_poll", poll_and_record)
-
-
 def _lru_memory(monkeypatch):
     class Lru(MemoryStore):
         async def record(self, scope, ids, checkpoint, now):
@@ -515,7 +503,7 @@ MUTANTS = {
     _everything_in_eleven_minutes: "nothing special",
     _no_verification: "a restart on a clock that is minutes behind",
     _mark_from_timestamp: "dated minutes in the future",
-    _mark_before_recording: "a day's outage, and a crash in the middle of what came then",
+    mark_before_recording: "a day's outage, and a crash in the middle of what came then",
     _lru_memory: "a server that ignores minutes",
     _memory_of_five_hours: "a server that ignores minutes",
     _no_guard: "a stream as late as can be",

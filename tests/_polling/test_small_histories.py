@@ -3,6 +3,7 @@
 import attrs
 import pytest
 import small_histories
+from mutants import mark_before_recording
 from small_histories import SPANS, World, histories, play_all, smallest_broken, with_trouble_here
 
 from greenapi_async import MemoryStore
@@ -11,7 +12,6 @@ from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.origin import FirstRun, GoingOn
 from greenapi_async._polling.servertime import ServerTime
 from greenapi_async._polling.tick import Ticker
-from greenapi_async.poller import StatusPoller
 
 HAPPENED = ("used the deepest rung", "confirmed a leap", "told a gap")
 
@@ -115,18 +115,6 @@ def _window_of_the_span_alone(monkeypatch):
     )
 
 
-def _mark_before_recording(monkeypatch):
-    poll = StatusPoller._poll
-
-    async def poll_and_record(poller, **settings):
-        batch = await poll(poller, **settings)
-        if batch.checkpoint is not None:
-            await poller._feed.record((), batch.checkpoint)
-        return batch
-
-    monkeypatch.setattr(StatusPoller, "_poll", poll_and_record)
-
-
 def _nothing_is_recorded(monkeypatch):
     record = MemoryStore.record
 
@@ -180,7 +168,7 @@ MUTANTS = {
     _every_response_moves_all_marks: histories,
     _only_quick_rungs: histories,
     _window_of_the_span_alone: histories,
-    _mark_before_recording: histories,
+    mark_before_recording: histories,
     _nothing_is_recorded: histories,
     _one_refusal_is_a_limit: with_trouble_here,
     _no_refusal_is_a_limit: with_trouble_here,
