@@ -139,20 +139,7 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="time between requests, such as 30 (seconds) or 5m; default 60",
     )
-    begin = parser.add_mutually_exclusive_group()
-    begin.add_argument(
-        "--minutes",
-        type=_positive_int,
-        metavar="N",
-        help="start N minutes back; default: every status still up",
-    )
-    begin.add_argument(
-        "--since",
-        type=_read_by(lambda text: since(text, datetime.now(UTC))),
-        metavar="WHEN",
-        help="where the first run starts: now, 2h or 3d ago, or a date such as 2026-11-22 or '2026-11-22 18:00', "
-        "local time; at most 30 days ago",
-    )
+    _add_start(parser)
     _add_filters(parser)
     parser.add_argument("--jsonl", action="store_true", help="print JSON Lines: the API's own objects")
     parser.add_argument(
@@ -175,6 +162,23 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
         "watch ends if it fails three times; implies --plain",
     )
     _add_loudness(parser)
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--minutes",
+        type=_positive_int,
+        metavar="N",
+        help="start N minutes back; default: every status still up",
+    )
+    start.add_argument(
+        "--since",
+        type=_read_by(lambda text: since(text, datetime.now(UTC))),
+        metavar="WHEN",
+        help="where the first run starts: now, 2h or 3d ago, or a date such as 2026-11-22 or '2026-11-22 18:00', "
+        "local time; at most 30 days ago",
+    )
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
