@@ -3,7 +3,7 @@
 import argparse
 import functools
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -197,28 +197,23 @@ async def _print_new(
 
         command = _command(options)
         store = await _store(stack, options)
-        hooks: list[Callable[[Event], None]] = [
-            announcer,
-            *([screen.on_event] if screen else []),
-            *([saver.notice] if saver else []),
-            *([on_event] if on_event else []),
-        ]
+        hook = _all_of(
+            announcer, screen.on_event if screen else None, saver.notice if saver else None, on_event
+        )
         statuses = await stack.enter_async_context(
-            client.poll(interval, store=store, start=_start(options), on_event=_all_of(hooks))
+            client.poll(interval, store=store, start=_start(options), on_event=hook)
         )
         if screen:
             screen.health = lambda: statuses.health
+
+        show = screen.show if screen else functools.partial(_print, jsonl=options.jsonl)
 
         async for status in statuses:
             if not is_wanted(status):
                 continue
 
             file = await saver.save(status) if saver else None
-            if screen:
-                screen.show(status, file)
-            else:
-                _print(status, file, jsonl=options.jsonl)
-
+            show(status, file)
             if command:
                 await command.run(status, file)
 
@@ -243,9 +238,9 @@ def _filter(options: argparse.Namespace) -> Callable[[Status], bool]:
     return functools.partial(is_wanted, senders=options.sender, kinds=options.type)
 
 
-def _all_of(hooks: Sequence[Callable[[Event], None]]) -> Callable[[Event], None]:
+def _all_of(*hooks: Callable[[Event], None] | None) -> Callable[[Event], None]:
     def call(event: Event) -> None:
-        for hook in hooks:
+        for hook in filter(None, hooks):
             hook(event)
 
     return call
