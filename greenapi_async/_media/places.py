@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
-from anyio.lowlevel import RunVar
 
 from greenapi_async._http.limiter import Origin, Slots
+from greenapi_async._http.loops import PerLoop
 from greenapi_async.errors import TransportError
 
 _MOST: Final = 32
@@ -25,7 +25,7 @@ async def place(origin: str, timeout: float) -> AsyncGenerator[Callable[[], None
     Raises:
         TransportError: none made progress.
     """
-    downloads = _downloads()
+    downloads = _of_the_loop.get()
     slot = await downloads.acquire(origin, timeout)
     try:
         yield lambda: downloads.move(origin)
@@ -55,13 +55,4 @@ class _Downloads:
         )
 
 
-def _downloads() -> _Downloads:
-    downloads = _of_the_loop.get(None)
-    if downloads is None:
-        downloads = _Downloads()
-        _of_the_loop.set(downloads)
-
-    return downloads
-
-
-_of_the_loop: RunVar[_Downloads] = RunVar("the downloads of greenapi_async")
+_of_the_loop = PerLoop(_Downloads)
