@@ -341,19 +341,9 @@ class Fleet:
         self, member: "_Member", statuses: Sequence[Status], checkpoint: Checkpoint | None
     ) -> None:
         """Record statuses as handled, as often as it takes where the store is busy or full."""
-        while True:
-            try:
-                return await member.feed.deliver(statuses, checkpoint)
-            except StoreError as error:
-                seconds = self._wait_for_store(member, error)
-
-            with member.instance.until_closed():
-                await anyio.sleep(seconds)
-
-    def _wait_for_store(self, member: "_Member", error: StoreError) -> float:
         try:
-            return member.feed.wait_after(error, random.random())  # noqa: S311
-        except StoreError:
+            await member.feed.patiently(lambda: member.feed.deliver(statuses, checkpoint), random.random)
+        except StoreError as error:
             self._error = error
             self._wake()
             raise

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, TypeVar
+from typing import Literal, Self, TypeAlias
 
 import anyio
 import attrs
@@ -16,13 +16,12 @@ from greenapi_async._polling import handling
 from greenapi_async._polling.backoff import pause
 from greenapi_async._polling.feed import Feed
 from greenapi_async._polling.ladder import Ladder
-from greenapi_async.errors import ConfigurationError, GreenApiError, StoreError
+from greenapi_async.errors import ConfigurationError, GreenApiError
 from greenapi_async.events import Event, Health
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
 
 Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
-_T = TypeVar("_T")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -100,9 +99,9 @@ class StatusPoller:
 
     async def __anext__(self) -> Status:
         with self._iterating():
-            await self._patiently(self._record_yielded)
+            await self._feed.patiently(self._record_yielded, random.random)
             await self._fill_queue()
-            [status] = await self._patiently(lambda: self._take(1))
+            [status] = await self._feed.patiently(lambda: self._take(1), random.random)
             return status
 
     async def run(
@@ -256,9 +255,9 @@ class StatusPoller:
 
     async def _next_batch(self) -> list[Status]:
         with self._iterating():
-            await self._patiently(self._record_yielded)
+            await self._feed.patiently(self._record_yielded, random.random)
             await self._fill_queue()
-            return await self._patiently(lambda: self._take(len(self._queue)))
+            return await self._feed.patiently(lambda: self._take(len(self._queue)), random.random)
 
     def _put_back(self) -> None:
         if self._busy:
@@ -284,16 +283,6 @@ class StatusPoller:
         if self._yielded:
             await self._feed.deliver(self._yielded, None if self._queue else self._checkpoint)
             self._yielded = ()
-
-    async def _patiently(self, step: Callable[[], Awaitable[_T]]) -> _T:
-        """Take a step that needs only the store, and repeat it while the store is busy or full."""
-        while True:
-            try:
-                return await step()
-            except StoreError as error:
-                seconds = self._feed.wait_after(error, random.random())  # noqa: S311 - spreads retries.
-
-            await self._sleep(seconds)
 
     async def _sleep(self, seconds: float) -> None:
         with self._instance.until_closed():

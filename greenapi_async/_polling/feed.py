@@ -1,8 +1,8 @@
 """One instance's feed: requests the window that is due, finds what is new in it, and records what was handled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import anyio
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be known a little longer.
 
 
+_T = TypeVar("_T")
 Found: TypeAlias = tuple[list[Status], Checkpoint | None]
 """What is new, oldest first, and how far polling got once it is handled, or None where the response does not tell."""
 
@@ -50,6 +51,7 @@ class Feed:
         self.journal: Journal = Journal(
             instance.id_instance, self.clocks, on_event, ladder.interval, log=log or InstanceLog()
         )
+        self._instance = instance
         self._scope = instance.id_instance
         self._store = store
         self._deepest = ladder.deepest
@@ -66,6 +68,7 @@ class Feed:
 
     def use(self, instance: Instance, log: "Log") -> None:
         """Go on with other credentials, after as much patience as with the first where those worked."""
+        self._instance = instance
         self._ticker.use(instance)
         self.journal.log = log
         self._backoff.forgive()
@@ -113,6 +116,17 @@ class Feed:
 
         if checkpoint is not None:
             self._keep(checkpoint)
+
+    async def patiently(self, step: Callable[[], Awaitable[_T]], jitter: Callable[[], float]) -> _T:
+        """Take a step that needs only the store, and repeat it while the store is busy or full."""
+        while True:
+            try:
+                return await step()
+            except StoreError as error:
+                seconds = self.wait_after(error, jitter())
+
+            with self._instance.until_closed():
+                await anyio.sleep(seconds)
 
     def wait_after(self, error: GreenApiError, jitter: float) -> float:
         """Return the seconds until the next try, or raise the error where there is none."""
