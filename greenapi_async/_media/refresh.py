@@ -37,11 +37,12 @@ class Refresher:
         Raises:
             ClientClosedError: the client was closed meanwhile.
         """
-        shared, arrived = self._loops.get(), anyio.current_time()
+        shared = self._loops.get()
+        failures = shared.failures
         shared.wanted.append(status.timestamp)
         try:
             async with shared.lock:
-                if shared.failed_at < arrived and not shared.serves(status):
+                if shared.failures == failures and not shared.serves(status):
                     await self._request(shared)
 
                 return shared.statuses.get(status.key) if shared.serves(status) else None
@@ -59,7 +60,7 @@ class Refresher:
         except ClientClosedError:
             raise
         except GreenApiError:
-            shared.failed_at = anyio.current_time()
+            shared.failures += 1
             return
 
         shared.statuses = {each.key: each for each in statuses}
@@ -77,7 +78,7 @@ class _Shared:
     minutes: int = 0
     since: float = math.inf
     until: float = -math.inf
-    failed_at: float = -math.inf
+    failures: int = 0
 
     def serves(self, status: Status) -> bool:
         """Return whether the response is fresh, and reaches back to the status."""
