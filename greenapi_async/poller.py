@@ -14,7 +14,7 @@ import attrs
 from greenapi_async._api.instance import Instance
 from greenapi_async._polling import handling
 from greenapi_async._polling.backoff import pause
-from greenapi_async._polling.feed import Feed
+from greenapi_async._polling.feed import Feed, Record
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async.errors import ConfigurationError, GreenApiError
 from greenapi_async.events import Event, Health
@@ -28,14 +28,24 @@ Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
 class Batch:
     """The new statuses of one poll, oldest first; none is recorded before `commit`.
 
+    `commit` is `store.record(batch.scope, [status.key for status in batch.statuses], batch.checkpoint, batch.now)`. Your own
+    transaction can do the same, and write elsewhere at once.
+
     Attributes:
+        scope: what the store keeps them under: the `id_instance`.
         statuses: may be empty.
         checkpoint: how far polling got once they are handled, or None if the response does not say.
     """
 
+    scope: str
     statuses: Sequence[Status]
     checkpoint: Checkpoint | None = attrs.field(repr=False)
-    _deliver: Callable[[Sequence[Status], Checkpoint | None], Awaitable[None]] = attrs.field(repr=False)
+    _feed: Feed = attrs.field(repr=False)
+
+    @property
+    def now(self) -> float:
+        """The server's time now, in UNIX seconds, to record the statuses with."""
+        return self._feed.server_now()
 
     async def commit(self) -> None:
         """Record the statuses as handled, and that polling got this far: both or neither.
@@ -43,7 +53,12 @@ class Batch:
         Raises:
             StoreError: the store failed, and nothing is recorded; call it again if that is `retryable`.
         """
-        await self._deliver(self.statuses, self.checkpoint)
+        await self._feed.deliver(self.statuses, self.checkpoint)
+
+    async def _commit_by(self, store: Store, record: Record) -> None:
+        """Commit by a function of the store that does more than its `record`."""
+        self._feed.check_store(store)
+        await self._feed.deliver(self.statuses, self.checkpoint, record)
 
 
 class StatusPoller:
@@ -308,7 +323,9 @@ class StatusPoller:
     async def _poll(self, *, loads: bool = False) -> Batch:
         self._instance.check_open()
         statuses, checkpoint = await self._feed.poll(loads=loads)
-        return Batch(statuses=statuses, checkpoint=checkpoint, deliver=self._feed.deliver)
+        return Batch(
+            scope=self._instance.id_instance, statuses=statuses, checkpoint=checkpoint, feed=self._feed
+        )
 
 
 class StatusBatches:

@@ -34,6 +34,7 @@ FLOORS = [
 WINGS = {"_fleet", "_polling", "_api", "_media", "_decoding", "_http", "cli", "stores", "simulator"}
 ONLY_FROM = {"simulator": {"cli", "simulator"}}
 NEVER = {("_polling", "_http")}  # What to request next does not depend on how it is sent.
+BESIDE = {("stores/redis", "_decoding/statuses")}  # What it publishes is the wire's JSON.
 
 # Inside a wing, top to bottom.
 INSIDE = {
@@ -90,6 +91,7 @@ HOMES = {
     "random": {"client", "fleet", "poller", "simulator"},
     "time": {"client", "fleet", "_turn", "simulator", "stores", "cli/check"},
     "python_socks": {"_http"},
+    "redis": {"stores/redis"},
     "asyncio": set(),
     "trio": set(),
 }
@@ -125,7 +127,7 @@ def _wrong(module, name, modules):
         )
 
     imported = _module_of(path, modules)
-    if imported == module:
+    if imported == module or (module, imported) in BESIDE:
         return ""
 
     here, there = _place(module), _place(imported)
@@ -213,6 +215,9 @@ def test_no_import_goes_through_a_wall():
         ("_polling/ladder", "from greenapi_async._polling.tick import Tick"),
         ("poller", "import greenapi_async.client"),
         ("stores/base", "from greenapi_async._decoding.statuses import dumps"),
+        ("stores/redis", "from greenapi_async._decoding.page import decode"),
+        ("stores/redis", "from greenapi_async.poller import Batch"),
+        ("stores/sqlite", "import redis"),
         ("models", "from greenapi_async.events import Health"),
         ("client", "from greenapi_async.simulator import Simulator"),
         ("cli/terminal", "from greenapi_async.cli import commands"),
@@ -280,7 +285,16 @@ def test_all_is_complete_and_sorted():
 @pytest.mark.parametrize(
     "name",
     [
-        *("errors", "models", "events", "stores", "stores.conformance", "simulator", "simulator.faults"),
+        *(
+            "errors",
+            "models",
+            "events",
+            "stores",
+            "stores.conformance",
+            "stores.redis",
+            "simulator",
+            "simulator.faults",
+        ),
         *("client.AsyncStatusesClient", "poller.StatusPoller", "cli.main"),
     ],
 )
@@ -338,5 +352,6 @@ def test_import_starts_nothing_and_loads_little():
         ),  # httpx loads that for its own command, where it is installed.
         "httpcore",
         "python_socks",
+        "redis",
         *(["anyio.lowlevel"] if ANYIO >= (4, 16) else []),  # What anyio loads late since then.
     } & set(loaded)

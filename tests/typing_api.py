@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import assert_never, assert_type
 
 import httpx
+from redis.asyncio import Redis
 
 from greenapi_async import (
     AsyncStatusesClient,
@@ -27,6 +28,7 @@ from greenapi_async import (
     from_dict,
     to_dict,
 )
+from greenapi_async.stores.redis import RedisStore
 
 
 async def client_api(http_client: httpx.AsyncClient, status: MediaStatus | UnknownStatus) -> None:
@@ -62,6 +64,11 @@ async def fleet_api(http_client: httpx.AsyncClient, status: Status) -> None:
                 assert_type([*batch.statuses], list[Status])
                 await batch.commit(status)
                 await batch.commit()
+
+
+async def redis_store(client: Redis, batch: Batch) -> None:
+    store: Store = RedisStore(client, prefix="stories:", timeout=5.0)
+    await store.record(batch.scope, ["id"], batch.checkpoint, batch.now)
 
 
 async def poller_api(client: AsyncStatusesClient) -> None:

@@ -1,6 +1,6 @@
 """One instance's feed: requests the window that is due, finds what is new in it, and records what was handled."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -12,7 +12,7 @@ from greenapi_async._polling.clocks import Clocks
 from greenapi_async._polling.journal import InstanceLog, Journal
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async._polling.tick import Tick, Ticker
-from greenapi_async.errors import GreenApiError, StoreError
+from greenapi_async.errors import ConfigurationError, GreenApiError, StoreError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
@@ -26,6 +26,9 @@ _KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be k
 _T = TypeVar("_T")
 Found: TypeAlias = tuple[list[Status], Checkpoint | None]
 """What is new, oldest first, and how far polling got once it is handled, or None where the response does not tell."""
+
+Record: TypeAlias = Callable[[str, Iterable[str], Checkpoint | None, float], Awaitable[None]]
+"""A store's `record`, or what does more than that."""
 
 
 class Feed:
@@ -103,19 +106,37 @@ class Feed:
         self._tell(tick, len(unseen))
         return new, tick.checkpoint
 
-    async def deliver(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
+    async def deliver(
+        self, statuses: Sequence[Status], checkpoint: Checkpoint | None, record: Record | None = None
+    ) -> None:
         """Record statuses as handled, and a checkpoint: both or neither."""
-        await self.record(statuses, checkpoint)
+        await self.record(statuses, checkpoint, record)
         self.journal.delivered(len(statuses))
 
-    async def record(self, statuses: Sequence[Status], checkpoint: Checkpoint | None) -> None:
-        """Record statuses and a checkpoint, both or neither; anyio's cancellation does not interrupt it."""
-        now = max(self._ticker.server_now(), self.clocks.wall())
+    async def record(
+        self, statuses: Sequence[Status], checkpoint: Checkpoint | None, record: Record | None = None
+    ) -> None:
+        """Record statuses and a checkpoint, both or neither; anyio's cancellation does not interrupt it.
+
+        `record`, if given, is called instead of the store's own.
+        """
+        keys = [status.key for status in statuses]
         with self._watching_the_store(), anyio.CancelScope(shield=True):
-            await self._store.record(self._scope, [status.key for status in statuses], checkpoint, now)
+            await (record or self._store.record)(self._scope, keys, checkpoint, self.server_now())
 
         if checkpoint is not None:
             self._keep(checkpoint)
+
+    def server_now(self) -> float:
+        """Return the server time to record statuses with: never before this machine's, so that none is forgotten early."""
+        return max(self._ticker.server_now(), self.clocks.wall())
+
+    def check_store(self, store: Store) -> None:
+        """Refuse a store that is not this feed's."""
+        if store is not self._store:
+            raise ConfigurationError(
+                "this batch has another store: make its poller or fleet with the one that publishes"
+            )
 
     async def patiently(self, step: Callable[[], Awaitable[_T]], jitter: Callable[[], float]) -> _T:
         """Take a step that needs only the store, and repeat it while the store is busy or full."""

@@ -1,0 +1,255 @@
+"""A store in Redis or Valkey, which any number of machines may share, and an exact way from it into a stream."""
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from greenapi_async.errors import ConfigurationError, StoreError
+from greenapi_async.stores.base import Checkpoint
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis, RedisCluster
+
+# A key that is evicted, or lost with the end of a log, takes ids and checkpoint with it: both are in one sorted set.
+# All reads come first, then what can be refused: a script that fails half way is not undone.
+_RECORD: Final = """
+local now, checkpoint = ARGV[1], ARGV[2]
+local last = redis.call('ZRANGE', KEYS[1], -1, -1)[1]
+for i = 3, #ARGV do
+    redis.call('ZADD', KEYS[1], 'NX', now, ARGV[i])
+end
+if checkpoint ~= '' and checkpoint ~= last then
+    redis.call('ZADD', KEYS[1], '+inf', checkpoint)
+    if last and last:byte() == 255 then
+        redis.call('ZREM', KEYS[1], last)
+    end
+end
+"""
+_CHECKPOINT: Final = b"\xff"  # No id begins so: it is no UTF-8.
+_FORMAT: Final = "1"
+_OLDEST: Final = (6, 2)  # ZMSCORE.
+_MAY_PASS: Final = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY)\b"
+)  # Those without a class, or in 6.2.
+_ONE_TAG: Final = 'give prefix and stream one hash tag, as in "{greenapi}:" and "{greenapi}:statuses"'
+_ADVICE: Final = {
+    "WRONGTYPE": "another program has keys of this prefix, or the stream's name",
+    "CrossSlot": _ONE_TAG,
+    "same key slot": _ONE_TAG,  # A cluster's client says it by itself.
+}
+_log = logging.getLogger("greenapi_async")
+
+
+class RedisStore:
+    """Keeps everything in Redis or Valkey, 6.2 or later; any number of processes and machines may share it. asyncio only.
+
+    An instance is one sorted set, some 100 bytes for each id. The server needs `maxmemory-policy noeviction`, and its
+    append-only file switched on: an instance that is evicted or lost begins anew, and what a server loses when it
+    dies comes again.
+
+    Needs `pip install "greenapi-async[redis]"`.
+
+    Args:
+        client: a `redis.asyncio.Redis` or `RedisCluster` without `decode_responses`; it stays yours to close.
+        prefix: what the keys begin with. In a cluster, `publish` needs a hash tag: `"{greenapi}:"`.
+        timeout: seconds for one call of the store, which may connect and try again; then it raises StoreError.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the message names it.
+    """
+
+    def __init__(
+        self, client: "Redis | RedisCluster", *, prefix: str = "greenapi:", timeout: float = 10.0
+    ) -> None:
+        _check_client(client)
+        if not isinstance(prefix, str):
+            raise ConfigurationError("prefix must be a string, what the keys begin with")
+
+        if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+            raise ConfigurationError("timeout must be a positive number of seconds")
+
+        self._client = client
+        self._prefix = prefix
+        self._timeout = timeout
+        self._is_checked = False
+
+    async def load(self, scope: str) -> Checkpoint | None:
+        """Return the checkpoint last recorded, or None."""
+        last = await self._command("ZRANGE", self._key(scope), -1, -1)
+        if not last or not last[0].startswith(_CHECKPOINT):
+            return None
+
+        checkpoint = _read(last[0])
+        if checkpoint is None:
+            raise StoreError(
+                f"Redis: the checkpoint in {self._key(scope)} is damaged, or a newer version's; it was left as it is"
+            )
+
+        return checkpoint
+
+    async def unseen(self, scope: str, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that were never recorded."""
+        given = list(dict.fromkeys(ids))
+        if not given:
+            return set()
+
+        scores = await self._command("ZMSCORE", self._key(scope), *map(_member, given))
+        return {id_ for id_, score in zip(given, scores, strict=True) if score is None}
+
+    async def record(self, scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
+        """Keep the ids and the checkpoint, in one script."""
+        await self._script(_RECORD, [self._key(scope)], [repr(now), _written(checkpoint), *map(_member, ids)])
+
+    async def forget(self, scope: str, before: float) -> None:
+        """Drop the ids first seen before that server time."""
+        await self._command("ZREMRANGEBYSCORE", self._key(scope), "-inf", f"({before!r}")
+
+    async def aclose(self) -> None:
+        """Do nothing: the client is whose it was."""
+
+    def __repr__(self) -> str:
+        return f"<RedisStore of {self._prefix!r}>"
+
+    def _key(self, scope: str) -> str:
+        return f"{self._prefix}{scope}"
+
+    async def _command(self, *command: str | bytes | int) -> Any:
+        """Send a command and return the response."""
+        return await self._bounded(lambda: self._client.execute_command(*command))
+
+    async def _script(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
+        """Run a script by its name, and send its text where the server does not know it yet."""
+        from redis.exceptions import NoScriptError
+
+        name = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+        async def run() -> Any:
+            with suppress(NoScriptError):
+                return await self._client.execute_command("EVALSHA", name, len(keys), *keys, *arguments)
+
+            return await self._client.execute_command("EVAL", script, len(keys), *keys, *arguments)
+
+        return await self._bounded(run)
+
+    async def _bounded(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Await a call within the timeout: a server that is frozen outlasts its client's own."""
+        from redis.exceptions import RedisClusterException, RedisError
+
+        try:
+            with anyio.fail_after(self._timeout):
+                await self._check_once()
+                return await call()
+        except TimeoutError:
+            problem = StoreError(f"Redis did not respond within {self._timeout:g} seconds", retryable=True)
+        except (RedisError, RedisClusterException, OSError) as error:
+            problem = _problem(error)
+
+        raise problem
+
+    async def _check_once(self) -> None:
+        """Look at the server before the first command: its version, and whether it may throw away what is kept."""
+        if self._is_checked:
+            return
+
+        if not _is_on_asyncio():
+            raise StoreError("RedisStore works on asyncio only, and this is trio: take SQLiteStore there")
+
+        from redis.exceptions import NoPermissionError
+
+        try:
+            server, memory = await self._client.info("server"), await self._client.info("memory")
+        except NoPermissionError:
+            server, memory = {}, {}  # An account for a few commands only is a good idea.
+
+        version = str(server.get("redis_version", "6.2"))
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
+            raise StoreError(f"Redis must be 6.2 or later, and the server is {version}: upgrade it")
+
+        policy = str(memory.get("maxmemory_policy", ""))
+        if policy.startswith("allkeys"):
+            _log.warning(
+                "Redis may evict what is remembered (maxmemory-policy is %s), and statuses come again: set noeviction",
+                policy,
+            )
+
+        self._is_checked = True
+
+
+def _check_client(client: object) -> None:
+    try:
+        from redis.asyncio import Redis, RedisCluster
+    except ImportError:
+        raise ConfigurationError(
+            'RedisStore needs the package redis: pip install "greenapi-async[redis]"'
+        ) from None
+
+    if not isinstance(client, Redis | RedisCluster):
+        raise ConfigurationError("client must be a redis.asyncio.Redis or redis.asyncio.RedisCluster")
+
+    if client.get_encoder().decode_responses:
+        raise ConfigurationError(
+            "client must be made without decode_responses: ids are bytes that need not be UTF-8"
+        )
+
+
+def _is_on_asyncio() -> bool:
+    import anyio.lowlevel
+
+    token: object = anyio.lowlevel.current_token()
+    return hasattr(getattr(token, "native_token", token), "call_soon_threadsafe")
+
+
+def _member(id_: str) -> bytes:
+    # The API's JSON can hold half a surrogate pair, which UTF-8 cannot.
+    return id_.encode("utf-8", "surrogatepass")
+
+
+def _written(checkpoint: Checkpoint | None) -> bytes:
+    if checkpoint is None:
+        return b""
+
+    begins = "-" if checkpoint.begins is None else repr(checkpoint.begins)
+    catching_up = str(int(checkpoint.catching_up))
+    return _CHECKPOINT + " ".join([_FORMAT, catching_up, begins, *map(repr, checkpoint.marks)]).encode()
+
+
+def _read(member: bytes) -> Checkpoint | None:
+    """Return a checkpoint, or None where it is none."""
+    try:
+        version, catching_up, begins, *marks = member[1:].decode("ascii").split(" ")
+        checkpoint = Checkpoint(
+            marks=tuple(map(float, marks)),
+            catching_up=bool(int(catching_up)),
+            begins=None if begins == "-" else float(begins),
+        )
+    except ValueError:
+        return None
+
+    is_sound = version == _FORMAT and checkpoint.marks and all(map(math.isfinite, checkpoint.marks))
+    return checkpoint if is_sound else None
+
+
+def _problem(error: Exception) -> StoreError:
+    """Return what is wrong with the server, and whether waiting may help."""
+    from redis import exceptions as known
+
+    refused = known.AuthenticationError | known.AuthorizationError
+    passing = (
+        *(known.ConnectionError, known.TimeoutError, known.ReadOnlyError, known.OutOfMemoryError),
+        *(known.ClusterError, known.TryAgainError, known.AskError, known.RedisClusterException, OSError),
+    )
+    said = str(error) or type(error).__name__
+    for wrong, advice in _ADVICE.items():
+        if wrong in said or wrong in type(error).__name__:
+            return StoreError(f"Redis failed: {said}: {advice}")
+
+    retryable = not isinstance(error, refused) and (
+        isinstance(error, passing) or bool(_MAY_PASS.search(said))
+    )
+    return StoreError(f"Redis failed: {said}", retryable=retryable)
