@@ -22,7 +22,7 @@ from greenapi_async._fleet.roster import Roster, Seat
 from greenapi_async._http.exchange import HttpxClient
 from greenapi_async._http.loops import call_soon, running_loop
 from greenapi_async._polling.backoff import pause
-from greenapi_async._polling.feed import Feed, Found
+from greenapi_async._polling.feed import Feed, Found, Record
 from greenapi_async._polling.origin import Start
 from greenapi_async.client import AsyncStatusesClient, client_of
 from greenapi_async.errors import ClientClosedError, GreenApiError, StoreError, TransportError
@@ -338,11 +338,17 @@ class Fleet:
         )
 
     async def _record(
-        self, member: "_Member", statuses: Sequence[Status], checkpoint: Checkpoint | None
+        self,
+        member: "_Member",
+        statuses: Sequence[Status],
+        checkpoint: Checkpoint | None,
+        record: Record | None,
     ) -> None:
         """Record statuses as handled, as often as it takes where the store is busy or full."""
         try:
-            await member.feed.patiently(lambda: member.feed.deliver(statuses, checkpoint), random.random)
+            await member.feed.patiently(
+                lambda: member.feed.deliver(statuses, checkpoint, record), random.random
+            )
         except StoreError as error:
             self._error = error
             self._wake()
@@ -377,6 +383,7 @@ class InstanceBatch:
 
     Attributes:
         id_instance: whose they are.
+        scope: what the store keeps them under: the `id_instance`.
         statuses: oldest first, never empty.
         attempt: how many deliveries of this instance failed in a row, in this process.
     """
@@ -388,11 +395,12 @@ class InstanceBatch:
         member: "_Member",
         found: Found,
         *,
-        record: Callable[[Sequence[Status], Checkpoint | None], Awaitable[None]],
+        record: Callable[[Sequence[Status], Checkpoint | None, Record | None], Awaitable[None]],
         ended: Callable[..., None],
         dropped: Callable[[], None],
     ) -> None:
         self.id_instance: str = member.id_instance
+        self.scope: str = member.id_instance
         self.attempt: int = member.attempt
         self.statuses: Sequence[Status]
         self.statuses, self._checkpoint = found
@@ -410,6 +418,11 @@ class InstanceBatch:
         """The client of that instance, with the credentials it has now: for `save_media` and `fetch`."""
         return self._member.client
 
+    @property
+    def now(self) -> float:
+        """The server's time now, in UNIX seconds, to record the statuses with."""
+        return self._member.feed.server_now()
+
     async def commit(self, *statuses: Status) -> None:
         """Record these as handled now, or all: what fails afterwards does not repeat them.
 
@@ -420,14 +433,18 @@ class InstanceBatch:
             RuntimeError: the block has not begun, or has ended.
             StoreError: the store failed for good, which ends the fleet.
         """
-        if self._state != "entered":
-            raise RuntimeError("a batch is committed inside of its `async with` block")
-
+        self._check_entered()
         keys = {getattr(status, "key", None) for status in statuses} if statuses else self._keys
         if not keys <= self._keys:
             raise ValueError("commit takes statuses of this batch only")
 
         await self._record(keys)
+
+    async def _commit_by(self, store: Store, record: Record) -> None:
+        """Commit what is left by a function of the store that does more than its `record`."""
+        self._check_entered()
+        self._member.feed.check_store(store)
+        await self._record(self._keys, record)
 
     async def __aenter__(self) -> Self:
         # No checkpoint: a cancellation between the loop and the block would drop the batch.
@@ -462,7 +479,11 @@ class InstanceBatch:
         self._state = "handed out"
         self._member.feed.journal.handed_out()
 
-    async def _record(self, keys: "frozenset[str] | set[Any]") -> None:
+    def _check_entered(self) -> None:
+        if self._state != "entered":
+            raise RuntimeError("a batch is committed inside of its `async with` block")
+
+    async def _record(self, keys: "frozenset[str] | set[Any]", record: Record | None = None) -> None:
         """Record those that are not yet; with the last of them, how far polling got."""
         async with self._lock:  # Of two at once, neither would be the last.
             statuses = [status for status in self.statuses if status.key in keys & self._left]
@@ -470,7 +491,7 @@ class InstanceBatch:
             if self._is_whole or not (statuses or is_last):
                 return
 
-            await self._record_now(statuses, self._checkpoint if is_last else None)
+            await self._record_now(statuses, self._checkpoint if is_last else None, record)
             self._left -= keys
             self._is_whole = is_last
 

@@ -66,9 +66,12 @@ async def fleet_api(http_client: httpx.AsyncClient, status: Status) -> None:
                 await batch.commit()
 
 
-async def redis_store(client: Redis, batch: Batch) -> None:
+async def redis_store(client: Redis, batch: Batch, of_fleet: InstanceBatch) -> None:
     store: Store = RedisStore(client, prefix="stories:", timeout=5.0)
     await store.record(batch.scope, ["id"], batch.checkpoint, batch.now)
+    await store.record(of_fleet.scope, ["id"], None, of_fleet.now)
+    for each in (batch, of_fleet):
+        assert_type(await RedisStore(client).publish(each, "statuses", maxlen=1000), int)
 
 
 async def poller_api(client: AsyncStatusesClient) -> None:

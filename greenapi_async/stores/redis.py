@@ -6,30 +6,52 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from greenapi_async._decoding.statuses import dumps, to_dict
 from greenapi_async.errors import ConfigurationError, StoreError
+from greenapi_async.models import Status
 from greenapi_async.stores.base import Checkpoint
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
+    from greenapi_async.fleet import InstanceBatch
+    from greenapi_async.poller import Batch
+
 # A key that is evicted, or lost with the end of a log, takes ids and checkpoint with it: both are in one sorted set.
 # All reads come first, then what can be refused: a script that fails half way is not undone.
 _RECORD: Final = """
-local now, checkpoint = ARGV[1], ARGV[2]
-local last = redis.call('ZRANGE', KEYS[1], -1, -1)[1]
-for i = 3, #ARGV do
-    redis.call('ZADD', KEYS[1], 'NX', now, ARGV[i])
-end
-if checkpoint ~= '' and checkpoint ~= last then
-    redis.call('ZADD', KEYS[1], '+inf', checkpoint)
-    if last and last:byte() == 255 then
-        redis.call('ZREM', KEYS[1], last)
+local instance, stream = KEYS[1], KEYS[2]
+local now, checkpoint, scope, maxlen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local step = stream and 2 or 1
+local last = redis.call('ZRANGE', instance, -1, -1)[1]
+local new = {}
+for i = 5, #ARGV, step do
+    if not redis.call('ZSCORE', instance, ARGV[i]) then
+        new[#new + 1] = i
     end
 end
+for _, i in ipairs(stream and new or {}) do
+    if maxlen ~= '' then
+        redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', 'instance', scope, '__data__', ARGV[i + 1])
+    else
+        redis.call('XADD', stream, '*', 'instance', scope, '__data__', ARGV[i + 1])
+    end
+end
+for _, i in ipairs(new) do
+    redis.call('ZADD', instance, 'NX', now, ARGV[i])
+end
+if checkpoint ~= '' and checkpoint ~= last then
+    redis.call('ZADD', instance, '+inf', checkpoint)
+    if last and last:byte() == 255 then
+        redis.call('ZREM', instance, last)
+    end
+end
+return #new
 """
 _CHECKPOINT: Final = b"\xff"  # No id begins so: it is no UTF-8.
 _FORMAT: Final = "1"
@@ -104,11 +126,52 @@ class RedisStore:
 
     async def record(self, scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
         """Keep the ids and the checkpoint, in one script."""
-        await self._script(_RECORD, [self._key(scope)], [repr(now), _written(checkpoint), *map(_member, ids)])
+        await self._script(
+            [self._key(scope)], [repr(now), _written(checkpoint), scope, "", *map(_member, ids)]
+        )
 
     async def forget(self, scope: str, before: float) -> None:
         """Drop the ids first seen before that server time."""
         await self._command("ZREMRANGEBYSCORE", self._key(scope), "-inf", f"({before!r}")
+
+    async def publish(self, batch: "Batch | InstanceBatch", stream: str, *, maxlen: int | None = None) -> int:
+        """Commit a batch and append its statuses to a stream: both or neither. Return how many were appended.
+
+        What another worker has recorded meanwhile is not appended again, so the stream has every status once, however
+        many poll an instance and whenever they die. An entry has the fields `instance`, the `id_instance`, and
+        `__data__`, what `to_dict` returns, as JSON. Do not call `batch.commit` as well.
+
+        Args:
+            batch: from `StatusPoller.poll_once`, or from a `Fleet`, whose store this is. A fleet's is published inside of
+                its block, which records nothing more when it ends. What was committed before is not appended.
+            stream: the key of the stream.
+            maxlen: about how many entries to keep. What is trimmed before it was read is lost; without, whoever reads
+                the stream has to trim it.
+
+        Raises:
+            StoreError: Redis failed; call it again if that is `retryable`. A fleet waits for a server that may come back,
+                and any other failure ends it.
+            ConfigurationError: an argument is wrong, or the batch has another store.
+            RuntimeError: the block of a fleet's batch has not begun, or has ended.
+        """
+        if not isinstance(stream, str) or not stream:
+            raise ConfigurationError("stream must be a string, the key of a stream")
+
+        if maxlen is not None and (not isinstance(maxlen, int) or isinstance(maxlen, bool) or maxlen < 1):
+            raise ConfigurationError("maxlen must be an integer of 1 or more")
+
+        items = {status.key: _json(status) for status in batch.statuses}
+        appended = 0
+
+        async def record(scope: str, ids: Iterable[str], checkpoint: Checkpoint | None, now: float) -> None:
+            nonlocal appended
+            entries = chain.from_iterable((_member(id_), items[id_]) for id_ in ids)
+            bound = "" if maxlen is None else str(maxlen)
+            keys = [self._key(scope), stream]
+            appended = await self._script(keys, [repr(now), _written(checkpoint), scope, bound, *entries])
+
+        await batch._commit_by(self, record)  # noqa: SLF001 - the poller's half of it, of no use without a store's.
+        return appended
 
     async def aclose(self) -> None:
         """Do nothing: the client is whose it was."""
@@ -123,19 +186,19 @@ class RedisStore:
         """Send a command and return the response."""
         return await self._bounded(lambda: self._client.execute_command(*command))
 
-    async def _script(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
-        """Run a script by its name, and send its text where the server does not know it yet."""
+    async def _script(self, keys: Sequence[str], arguments: Sequence[str | bytes]) -> int:
+        """Run the script by its name, and send its text where the server does not know it yet."""
         from redis.exceptions import NoScriptError
 
-        name = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        name = hashlib.sha1(_RECORD.encode(), usedforsecurity=False).hexdigest()
 
         async def run() -> Any:
             with suppress(NoScriptError):
                 return await self._client.execute_command("EVALSHA", name, len(keys), *keys, *arguments)
 
-            return await self._client.execute_command("EVAL", script, len(keys), *keys, *arguments)
+            return await self._client.execute_command("EVAL", _RECORD, len(keys), *keys, *arguments)
 
-        return await self._bounded(run)
+        return int(await self._bounded(run))
 
     async def _bounded(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Await a call within the timeout: a server that is frozen outlasts its client's own."""
@@ -208,6 +271,11 @@ def _is_on_asyncio() -> bool:
 def _member(id_: str) -> bytes:
     # The API's JSON can hold half a surrogate pair, which UTF-8 cannot.
     return id_.encode("utf-8", "surrogatepass")
+
+
+def _json(status: Status) -> bytes:
+    # The id's half pair: JSON has an escape for it, which is Python's.
+    return dumps(to_dict(status)).encode("utf-8", "backslashreplace")
 
 
 def _written(checkpoint: Checkpoint | None) -> bytes:
