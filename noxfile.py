@@ -14,8 +14,8 @@ TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typi
 # A file's tests stay together: the examples of one page share their names, and a module's fixtures start processes.
 # One worker more than there are cores: half of the time is spent waiting for processes and sockets.
 IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
-# What tries systems, terminals and other programs takes half of the time, and covers what the rest covers.
-FIELD = ["tests/field", "tests/test_pytest_plugin.py"]
+# What tries systems, servers, terminals and other programs takes half of the time, and covers what the rest covers.
+FIELD = ["tests/field", "tests/test_pytest_plugin.py", "tests/stores/test_redis_failures.py"]
 WITHOUT_FIELD = [f"--ignore={path}" for path in FIELD]
 # The documentation's programs that never end are watched until they wait, and the command's processes start slowly.
 ONCE = [

@@ -62,6 +62,7 @@ _MAY_PASS: Final = re.compile(
 _ONE_TAG: Final = 'give prefix and stream one hash tag, as in "{greenapi}:" and "{greenapi}:statuses"'
 _ADVICE: Final = {
     "WRONGTYPE": "another program has keys of this prefix, or the stream's name",
+    "unknown command": "Redis must be 6.2 or later",
     "CrossSlot": _ONE_TAG,
     "same key slot": _ONE_TAG,  # A cluster's client says it by itself.
 }
@@ -138,8 +139,9 @@ class RedisStore:
         """Commit a batch and append its statuses to a stream: both or neither. Return how many were appended.
 
         What another worker has recorded meanwhile is not appended again, so the stream has every status once, however
-        many poll an instance and whenever they die. An entry has the fields `instance`, the `id_instance`, and
-        `__data__`, what `to_dict` returns, as JSON. Do not call `batch.commit` as well.
+        many poll an instance and whenever they die; the number is too low where a response of Redis is lost. An entry has
+        the fields `instance`, the `id_instance`, and `__data__`, what `to_dict` returns, as JSON. Do not call
+        `batch.commit` as well.
 
         Args:
             batch: from `StatusPoller.poll_once`, or from a `Fleet`, whose store this is. A fleet's is published inside of
@@ -202,11 +204,15 @@ class RedisStore:
 
     async def _bounded(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Await a call within the timeout: a server that is frozen outlasts its client's own."""
+        from redis.exceptions import ConnectionError as Disconnected
         from redis.exceptions import RedisClusterException, RedisError
 
         try:
             with anyio.fail_after(self._timeout):
                 await self._check_once()
+                with suppress(Disconnected):  # Of one that was idle: redis-py does not always notice.
+                    return await call()
+
                 return await call()
         except TimeoutError:
             problem = StoreError(f"Redis did not respond within {self._timeout:g} seconds", retryable=True)

@@ -37,12 +37,12 @@ def missing(name):
 class Server:
     """A server in a directory, which keeps its port and its data when it is started again."""
 
-    def __init__(self, directory, *options, name="redis-server"):
+    def __init__(self, directory, *options, name="redis-server", program_arguments=("--save", "")):
         self.port = free_port()
         self.directory = Path(directory)
         self.is_cluster = "--cluster-enabled" in options
-        self._command = [program(name), "--port", str(self.port), "--bind", "127.0.0.1"]
-        self._command += ["--dir", str(directory), "--save", "", "--logfile", "log", *options]
+        self._command = [program(name), *program_arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
+        self._command += ["--dir", str(directory), "--logfile", "log", *options]
         self._process = None
 
     @property
@@ -120,6 +120,23 @@ def running(directory, *options, name="redis-server"):
         server.kill()
 
 
+@contextmanager
+def sentinel_of(primary, directory):
+    """Run a sentinel that promotes a replica half a second after the primary, named `it`, has gone."""
+    file = directory / "sentinel.conf"
+    file.write_text(
+        f"sentinel monitor it 127.0.0.1 {primary.port} 1\n"
+        "sentinel down-after-milliseconds it 500\n"
+        "sentinel failover-timeout it 3000\n"
+    )
+    server = Server(directory, program_arguments=(str(file), "--sentinel"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
 def client_of(server, **options):
     """Return the client that a reader would make."""
     if server.is_cluster:
@@ -129,8 +146,10 @@ def client_of(server, **options):
 
 
 async def close(client):
-    """Close a client; redis-py calls it `aclose` since 5.0.1."""
+    """Close a client and its connections; redis-py calls it `aclose` since 5.0.1, and closes all since then."""
     await (client.aclose() if hasattr(client, "aclose") else client.close())
+    if not isinstance(client, RedisCluster):
+        await client.connection_pool.disconnect()
 
 
 def free_port():
