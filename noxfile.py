@@ -15,7 +15,12 @@ TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typi
 # One worker more than there are cores: half of the time is spent waiting for processes and sockets.
 IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
 # What tries systems, servers, terminals and other programs takes half of the time, and covers what the rest covers.
-FIELD = ["tests/field", "tests/test_pytest_plugin.py", "tests/stores/test_redis_failures.py"]
+FIELD = [
+    "tests/field",
+    "tests/test_pytest_plugin.py",
+    "tests/stores/test_redis_failures.py",
+    "tests/stores/test_redis_killed.py",
+]
 WITHOUT_FIELD = [f"--ignore={path}" for path in FIELD]
 # The documentation's programs that never end are watched until they wait, and the command's processes start slowly.
 ONCE = [
@@ -93,10 +98,11 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def endurance(session: nox.Session) -> None:
-    """Kill a poller 200 times, run one for ten minutes, both through a proxy too; churn a fleet; play every small history."""
+    """Kill pollers and workers 200 times, Redis 20; poll for ten minutes; churn a fleet; play every small history."""
     install(session, "tests")
     session.run("python", "tests/support/killed.py", "200")
     session.run("python", "tests/support/killed.py", "50", "--proxy")
+    session.run("python", "tests/support/killed_redis.py", "200", "20")
     session.run("python", "tests/support/soak.py", "10")
     session.run("python", "tests/support/soak.py", "5", "--proxy")
     session.run("python", "tests/support/churn.py")

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from greenapi_async.poller import Batch
 
 # A key that is evicted, or lost with the end of a log, takes ids and checkpoint with it: both are in one sorted set.
-# All reads come first, then what can be refused: a script that fails half way is not undone.
+# All reads come first, then what can be refused: a script that fails half way is not undone. An entry is written before
+# its id, and the ids before the checkpoint: some versions replay the beginning of a script that a torn log ends with.
 _RECORD: Final = """
 local instance, stream = KEYS[1], KEYS[2]
 local now, checkpoint, scope, maxlen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local step = stream and 2 or 1
-local last = redis.call('ZRANGE', instance, -1, -1)[1]
+local before = redis.call('ZRANGEBYSCORE', instance, '+inf', '+inf')
 local new = {}
 for i = 5, #ARGV, step do
     if not redis.call('ZSCORE', instance, ARGV[i]) then
@@ -45,10 +46,12 @@ end
 for _, i in ipairs(new) do
     redis.call('ZADD', instance, 'NX', now, ARGV[i])
 end
-if checkpoint ~= '' and checkpoint ~= last then
+if checkpoint ~= '' then
     redis.call('ZADD', instance, '+inf', checkpoint)
-    if last and last:byte() == 255 then
-        redis.call('ZREM', instance, last)
+    for _, each in ipairs(before) do
+        if each ~= checkpoint then
+            redis.call('ZREM', instance, each)
+        end
     end
 end
 return #new

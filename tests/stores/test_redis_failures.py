@@ -330,9 +330,7 @@ async def test_a_wrong_password_is_for_a_person(server):
 
 async def test_an_account_needs_few_rights(server):
     """What `INFO` would tell is not worth a refusal."""
-    rights = (
-        "resetkeys ~greenapi:* -@all +evalsha +eval +zrange +zscore +zmscore +zadd +zrem +zremrangebyscore"
-    )
+    rights = "resetkeys ~greenapi:* -@all +evalsha +eval +zrange +zrangebyscore +zscore +zmscore +zadd +zrem +zremrangebyscore"
     server.ask("ACL", "SETUSER", "poller", "on", ">secret", *rights.split())
     async with store_of(server, username="poller", password="secret") as store:
         await store.record("1", ["a"], MARKS, 5.0)
