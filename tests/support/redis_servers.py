@@ -23,14 +23,14 @@ def program(name):
     """Return the path of a server's program; a test is skipped where there is none."""
     found = shutil.which(name)
     if found is None:
-        missing(name)
+        missing(name, "redis-server")
 
     return found
 
 
-def missing(name):
+def missing(name, package):
     """Skip a test, or fail it."""
-    says = f"no {name} in PATH: apt-get install redis-server"
+    says = f"no {name} here: apt-get install {package}"
     pytest.fail(says) if REQUIRED in os.environ else pytest.skip(says)
 
 

@@ -1,0 +1,36 @@
+"""Taskiq polls: its scheduler sends a task an instance a tick, and any number of workers take them.
+
+`taskiq scheduler taskiq_tasks:scheduler` once, and `taskiq worker taskiq_tasks:broker` on every machine.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import LockError
+from taskiq import TaskiqScheduler
+from taskiq.schedule_sources import LabelScheduleSource
+from taskiq_redis import RedisStreamBroker
+
+from greenapi_async import AsyncStatusesClient
+from greenapi_async.stores.redis import RedisStore
+
+INTERVAL = int(os.environ.get("INTERVAL", "60"))
+TOKENS = dict(json.loads(Path("instances.json").read_text(encoding="utf-8")))
+URL = os.environ.get("GREEN_API_URL", "https://api.green-api.com")
+
+broker = RedisStreamBroker(os.environ["REDIS_URL"], maxlen=10_000)
+scheduler = TaskiqScheduler(broker, [LabelScheduleSource(broker)])
+redis = Redis.from_url(os.environ["REDIS_URL"])
+store = RedisStore(redis)
+
+
+@broker.task(schedule=[{"interval": INTERVAL, "args": [id_instance]} for id_instance in TOKENS])
+async def poll(id_instance: str) -> None:
+    client = AsyncStatusesClient(id_instance, TOKENS[id_instance], api_url=URL)
+    lock = redis.lock(f"polling:{id_instance}", timeout=120, blocking=False)
+    with suppress(LockError):  # Somebody polls it; what keeps the stream exact is `publish`, not this.
+        async with lock, client:
+            await store.publish(await client.poll(store=store).poll_once(), "statuses")
