@@ -14,6 +14,7 @@ NAMES = (
     "traffic",
     "memory",
     "storing",
+    "sharing",
     "startup",
     "waiting",
     "fleet",

@@ -325,8 +325,8 @@ class StoreError(GreenApiError):
 
     Attributes:
         message: which store failed and why.
-        retryable: true if waiting may help: another program has locked the file, the disk is full or too many files are
-            open. The poller's loops then wait; `commit`, `Batch.commit` and `poll_once` raise it.
+        retryable: true if waiting may help: another program has locked the file, the disk is full, too many files are
+            open, or Redis does not respond. The poller's loops then wait; `commit`, `Batch.commit` and `poll_once` raise it.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:

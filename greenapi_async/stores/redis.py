@@ -212,7 +212,8 @@ class RedisStore:
 
         try:
             with anyio.fail_after(self._timeout):
-                await self._check_once()
+                if not self._is_checked:
+                    await self._check()
                 with suppress(Disconnected):  # Of one that was idle: redis-py does not always notice.
                     return await call()
 
@@ -224,11 +225,8 @@ class RedisStore:
 
         raise problem
 
-    async def _check_once(self) -> None:
+    async def _check(self) -> None:
         """Look at the server before the first command: its version, and whether it may throw away what is kept."""
-        if self._is_checked:
-            return
-
         if not _is_on_asyncio():
             raise StoreError("RedisStore works on asyncio only, and this is trio: take SQLiteStore there")
 
