@@ -6,39 +6,27 @@ starts again what dies; workers that overlap meanwhile, as when n changes, do no
 
 import asyncio
 import json
-import logging
 import os
-import random
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from greenapi_async import AsyncStatusesClient, GreenApiError
+from greenapi_async import Fleet
 from greenapi_async.stores.redis import RedisStore
 
 INTERVAL = float(os.environ.get("INTERVAL", "60"))
-log = logging.getLogger("shards")
-
-
-async def follow(client: AsyncStatusesClient, store: RedisStore) -> None:
-    await asyncio.sleep(random.uniform(0, INTERVAL))  # noqa: S311 - all at once would stay so for ever.
-    poller = client.poll(store=store)
-    while True:
-        try:
-            await store.publish(await poller.poll_once(), "statuses")
-        except GreenApiError as error:
-            log.warning("%s: %s", poller, error)
-            if not error.retryable:
-                return  # A wrong token ends one instance, and not the others.
-        await asyncio.sleep(INTERVAL)
+URL = os.environ.get("GREEN_API_URL", "https://api.green-api.com")
 
 
 async def main(credentials: list[list[str]]) -> None:
     store = RedisStore(Redis.from_url(os.environ["REDIS_URL"]))
-    url = os.environ.get("GREEN_API_URL", "https://api.green-api.com")
-    async with AsyncStatusesClient("0", "-", api_url=url) as family, asyncio.TaskGroup() as tasks:
+    async with Fleet(interval=INTERVAL, store=store, api_url=URL) as fleet:
         for id_instance, token in credentials:
-            tasks.create_task(follow(family.for_instance(id_instance, token), store))
+            fleet.add(id_instance, token)  # A wrong token ends its instance, and not the others.
+
+        async for batch in fleet:
+            async with batch:
+                await store.publish(batch, "statuses")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ store = RedisStore(redis)
 @broker.task(schedule=[{"interval": INTERVAL, "args": [id_instance]} for id_instance in TOKENS])
 async def poll(id_instance: str) -> None:
     client = AsyncStatusesClient(id_instance, TOKENS[id_instance], api_url=URL)
-    lock = redis.lock(f"polling:{id_instance}", timeout=120, blocking=False)
-    with suppress(LockError):  # Somebody polls it; what keeps the stream exact is `publish`, not this.
+    lock = redis.lock(f"polling:{id_instance}", timeout=INTERVAL, blocking=False)
+    with suppress(
+        LockError
+    ):  # Somebody polls it, or did when it expired; `publish` keeps the stream exact, not this.
         async with lock, client:
             await store.publish(await client.poll(store=store).poll_once(), "statuses")

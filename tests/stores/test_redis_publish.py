@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 import uuid
 from contextlib import asynccontextmanager
 
@@ -116,6 +117,23 @@ async def test_workers_that_overlap_append_once(world, api):
 
     assert appended == [2, 0, 0]
     assert len(await world.entries()) == 2
+
+
+@pytest.mark.parametrize("days", [-40, -1, -1 / 24, 1 / 24, 1, 40])
+async def test_a_worker_whose_clock_is_wrong_changes_nothing(world, api, days):
+    """Whichever polls first, both go on from what they record, and neither forgets or skips what the other had."""
+
+    def wrong():
+        return time.time() + days * 86_400
+
+    async with api_client(api, clock=wrong) as another:
+        pollers = [another.poll(store=world.store), world.poller(), another.poll(store=world.store)]
+        posted = [api.post("text", late=20 * 3600)["idMessage"]]
+        for poller in [*pollers, *reversed(pollers)]:
+            posted += [api.post("text", late=late)["idMessage"] for late in (60, 0)]
+            await world.store.publish(await poller.poll_once(), world.stream)
+
+    assert sorted(each["idMessage"] for each in await world.published()) == sorted(posted)
 
 
 async def test_it_counts_as_commit(world, api):

@@ -22,12 +22,18 @@ from killed import serving
 from redis.asyncio import Redis
 from redis_servers import close, running
 
-from greenapi_async import AsyncStatusesClient, GreenApiError
+from greenapi_async import AsyncStatusesClient, Fleet, GreenApiError
 from greenapi_async.stores.redis import RedisStore
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["__main__", "greenapi_async.stores.redis", "greenapi_async._decoding.converter", "redis.asyncio"]
+    [
+        "__main__",
+        "greenapi_async.fleet",
+        "greenapi_async.stores.redis",
+        "greenapi_async._decoding.converter",
+        "redis.asyncio",
+    ]
 )
 _LONG_ENOUGH = 60.0
 _STREAM = "statuses"
@@ -50,31 +56,44 @@ class Report:
         return self.published.total() - len(self.published)
 
 
-def work(api, url):
-    """Poll and publish for ever, as the process that is to be killed; what may pass is tried again."""
+async def poll(api, store):
+    """Poll and publish for ever; what may pass is tried again."""
+    async with AsyncStatusesClient(
+        api.id_instance, api.token, api_url=api.url, max_rate=None, timeout=5.0
+    ) as client:
+        poller = client.poll(store=store)
+        while True:
+            try:
+                await store.publish(await poller.poll_once(), _STREAM)
+            except GreenApiError as error:
+                if not error.retryable:
+                    raise
+            await anyio.sleep(0.005)
+
+
+async def run_fleet(api, store):
+    """Publish the batches of a fleet for ever, which waits for what may pass."""
+    async with Fleet(interval=0.02, store=store, api_url=api.url, max_rate=None, timeout=5.0) as fleet:
+        fleet.add(api.id_instance, api.token)
+        async for batch in fleet:
+            async with batch:
+                await store.publish(batch, _STREAM)
+
+
+def work(does, api, url):
+    """Do that for ever, as the process that is to be killed."""
     os.environ.update(api.environment)
 
     async def main():
-        store = RedisStore(Redis.from_url(url))
-        async with AsyncStatusesClient(
-            api.id_instance, api.token, api_url=api.url, max_rate=None, timeout=5.0
-        ) as client:
-            poller = client.poll(store=store)
-            while True:
-                try:
-                    await store.publish(await poller.poll_once(), _STREAM)
-                except GreenApiError as error:
-                    if not error.retryable:
-                        raise
-                await anyio.sleep(0.005)
+        await does(api, RedisStore(Redis.from_url(url)))
 
     anyio.run(main)
 
 
 @contextmanager
-def worker(*arguments):
-    """Run a process of `work`; it lives until it is killed."""
-    process = _PROCESSES.Process(target=work, args=arguments)
+def worker(does, api, redis):
+    """Run a process that does it; it lives until it is killed."""
+    process = _PROCESSES.Process(target=work, args=(does, api, redis.url))
     process.start()
     try:
         yield
@@ -85,16 +104,16 @@ def worker(*arguments):
 
 
 async def kill_workers(kills, directory):
-    """Let two poll one instance, and kill one after the other at random moments."""
+    """Let two poll one instance, and kill one after the other at random moments: a loop of one's own, or a fleet."""
     dice = random.Random(kills)
     posted = set()
 
     with running(directory) as redis:
         async with serving(proxy=False) as (simulator, api):
-            with worker(api, redis.url):
+            with worker(run_fleet, api, redis):
                 for kill in range(kills):
                     before = len(simulator.requests)
-                    with worker(api, redis.url):
+                    with worker((run_fleet, poll)[kill % 2], api, redis):
                         while (
                             kill % 4 and len(simulator.requests) < before + 4
                         ):  # Every fourth dies as it begins.
@@ -102,7 +121,7 @@ async def kill_workers(kills, directory):
                         posted |= _post(simulator, dice.randint(1, 12))
                         await anyio.sleep(dice.uniform(0, 0.03))
 
-            with worker(api, redis.url):
+            with worker(poll, api, redis):
                 posted |= await _posted_to_the_end(simulator, redis)
 
             return Report(posted=posted, published=await _published(redis), kills=kills)
@@ -119,7 +138,7 @@ async def kill_redis(kills, directory, *, cuts):
 
     with running(directory, "--appendonly", "yes") as redis:
         async with serving(proxy=False) as (simulator, api):
-            with worker(api, redis.url), worker(api, redis.url):
+            with worker(poll, api, redis), worker(run_fleet, api, redis):
                 posted |= await _posted_to_the_end(simulator, redis)
                 for _ in range(kills):
                     posted |= _post(simulator, dice.randint(1, 12))
