@@ -1,6 +1,7 @@
 """The shape of the package: wings with walls between them, imports that point down, one home for each library."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -110,7 +111,7 @@ def breaches(modules):
     return [
         f"{module}: {wrong}"
         for module, source in modules.items()
-        for name in _imports(ast.parse(source))
+        for name in _imports_of(source)
         for wrong in [_wrong(module, name, modules)]
         if wrong
     ]
@@ -170,6 +171,11 @@ def _place(module):
 
 def _floor(place):
     return next(number for number, places in enumerate(FLOORS) if place in places)
+
+
+@functools.cache
+def _imports_of(source):
+    return tuple(_imports(ast.parse(source)))
 
 
 def _imports(tree):
