@@ -75,7 +75,7 @@ class Fleet:
         clock: the wall clock in seconds since the epoch, for tests.
 
     Attributes:
-        health: how each instance fares, by its id; one that gave up stays, with its error.
+        health: how each instance is doing, by its id; one that gave up stays, with its error.
 
     Raises:
         ConfigurationError: an argument is wrong; the message names it.

@@ -778,7 +778,7 @@ async def test_one_line_for_a_host_and_a_failure(api, caplog):
         await until(lambda: sum(health.state == "ok" for health in fleet.health.values()) == 20)
 
     lines = [record.getMessage() for record in caplog.records if record.name == "greenapi_async"]
-    assert sum("fails, as for instance" in line for line in lines) == 2
+    assert sum("fails, e.g. for instance" in line for line in lines) == 2
     assert sum("works again" in line for line in lines) == 2
     assert sum("ended" in line for line in lines) == 1
     assert len(lines) == 5

@@ -47,14 +47,12 @@ class HostLog:
         hours = self._hours_to_tell(type(error).__name__, scope)
         if hours is not None:
             fails = has_failed(hours)
-            _log.warning(
-                "polling at %s %s, as for instance %s: %s; it goes on trying", self.place, fails, scope, error
-            )
+            _log.warning("%s %s, e.g. for instance %s: %s; retrying", self.place, fails, scope, error)
 
     def works(self, scope: str, now: float) -> None:
         """Tell of every kind of failure that befalls no instance any more."""
         for failure in self._dropped(scope):
-            _log.info("polling at %s works again after %.0f s", self.place, self.clock() - failure.since)
+            _log.info("%s works again after %.0f s", self.place, self.clock() - failure.since)
 
         if self.store is not None:
             self.store.works(scope, now)

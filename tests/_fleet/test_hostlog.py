@@ -37,7 +37,7 @@ def test_the_first_of_many_is_told(log, lines):
         log.fails(scope, refused(), 0.0)
         log.fails(scope, refused(), 0.0)
 
-    assert lines() == ["polling at https://a fails, as for instance 1: HTTP 503: no; it goes on trying"]
+    assert lines() == ["https://a fails, e.g. for instance 1: HTTP 503: no; retrying"]
 
 
 def test_it_is_told_again_after_an_hour_and_daily(log, lines, now):
@@ -66,7 +66,7 @@ def test_it_works_again_when_it_does_for_all(log, lines, now):
     log.works("1", 0.0)
     assert len(lines()) == 1
     log.works("2", 0.0)
-    assert lines()[1:] == ["polling at https://a works again after 60 s"]
+    assert lines()[1:] == ["https://a works again after 60 s"]
     log.fails("2", refused(), 0.0)
     assert len(lines()) == 3
 
@@ -91,7 +91,7 @@ def test_one_that_ended_is_waited_for_no_more(log, lines):
     log.ended("1", refused())
     log.works("2", 0.0)
 
-    assert lines()[2:] == ["polling at https://a works again after 0 s"]
+    assert lines()[2:] == ["https://a works again after 0 s"]
 
 
 def test_the_store_is_not_the_hosts(log, lines, now):
@@ -103,8 +103,8 @@ def test_the_store_is_not_the_hosts(log, lines, now):
     other.works("2", 0.0)
 
     assert [line.split(",")[0] for line in lines()] == [
-        "polling at the store fails",
-        "polling at the store works again after 0 s",
+        "the store fails",
+        "the store works again after 0 s",
     ]
 
 
