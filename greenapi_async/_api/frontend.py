@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.ASCII | re.IGNORECASE)
+_CHARSET = r"(?ai)charset\s*=\s*[\"']?([\w.:-]+)"
 _LONGEST_TITLE = 1024
 
 
@@ -33,9 +33,8 @@ def wants_login(headers: Mapping[str, str]) -> str:
 
 def _decoded(title: bytes, content_type: str, page: bytes) -> str:
     """Return the title decoded with the declared charset, or as UTF-8."""
-    declared = _CHARSET.search(content_type) or _CHARSET.search(
-        page[:_LONGEST_TITLE].decode(errors="replace")
-    )
+    head = page[:_LONGEST_TITLE].decode(errors="replace")
+    declared = re.search(_CHARSET, content_type) or re.search(_CHARSET, head)
     try:
         return title.decode(declared[1] if declared else "utf-8", errors="replace")
     except (LookupError, ValueError):

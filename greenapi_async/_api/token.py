@@ -20,7 +20,7 @@ _CALL = "/wainstance"
 _DISTINCTIVE = 16
 _DEEPEST = 16  # Nobody encodes more often by mistake, and each level is a pass over the whole text.
 _LARGE = 1024 * 1024
-_ESCAPE = re.compile(r"[\\%]u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
+_ESCAPE = r"[\\%]u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)"
 _TALKATIVE_LOGGERS = [
     logging.getLogger(name)
     for name in (
@@ -113,7 +113,7 @@ def _levels(text: str) -> Iterator[str]:
 
 def _decoded(text: str) -> str:
     """Undo one round of JSON (and Python), percent and HTML encoding."""
-    plain = unquote(_ESCAPE.sub(_character, text))
+    plain = unquote(re.sub(_ESCAPE, _character, text))
     if "&" not in plain:
         return plain
 

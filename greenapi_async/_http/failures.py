@@ -13,7 +13,7 @@ import httpx
 from greenapi_async.errors import TransportError
 
 # anyio and trio say this for everything.
-_ALL_FAILED = re.compile("all (connection )?attempts .*failed", re.IGNORECASE)
+_ALL_FAILED = "(?i)all (connection )?attempts .*failed"
 _LONGEST = 512
 _NOT_YET_VALID = 9  # OpenSSL's code: the local clock is not set yet, as after booting without a battery.
 # OpenSSL's codes: self-signed, or signed by an unknown authority.
@@ -86,7 +86,7 @@ def host_in(location: str | None) -> str | None:
 def _words(error: BaseException, quotable: Callable[[str], str]) -> str:
     """Return an error's text, or nothing if it only says that something failed."""
     said = printable(quotable(str(error)))
-    return "" if isinstance(error, BaseExceptionGroup) or _ALL_FAILED.fullmatch(said) else said
+    return "" if isinstance(error, BaseExceptionGroup) or re.fullmatch(_ALL_FAILED, said) else said
 
 
 def _causes(error: BaseException) -> list[BaseException]:

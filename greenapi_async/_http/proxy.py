@@ -14,7 +14,7 @@ _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1
 _LONGEST = 255  # SOCKS has one byte for the length of a username.
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Proxy:
     """A proxy, and the environment variable that names it.
 

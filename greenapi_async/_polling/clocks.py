@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from anyio.lowlevel import RunVar
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Moment:
     """One moment on both clocks, in seconds."""
 

@@ -63,7 +63,7 @@ class Plan:
     minutes: int
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Ladder:
     """Plans the requests of one poller.
 

@@ -18,7 +18,7 @@ Start: TypeAlias = timedelta | datetime | Literal["now"] | None
 """How far back a first run yields: the deepest rung, a time, or nothing from the past."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Response:
     """What an origin needs to know of a complete response.
 
@@ -33,7 +33,7 @@ class Response:
     is_empty: bool
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Outcome:
     """The outcome of a complete response.
 
@@ -48,7 +48,7 @@ class Outcome:
     gap: tuple[float, float] | None = None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FirstRun:
     """No checkpoint: polling begins.
 
@@ -139,7 +139,7 @@ class FirstRun:
                 return now - self.waited - self.span
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class GoingOn:
     """Polling continues from a checkpoint."""
 

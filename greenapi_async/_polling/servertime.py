@@ -31,7 +31,7 @@ class Reading:
     latest: float
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Heard:
     """What a response says about the server's time.
 
@@ -48,7 +48,7 @@ class Heard:
     suspected: float | None = None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Anchor:
     """Bounds of the server's time at one moment on this machine."""
 
