@@ -11,17 +11,34 @@ import nox
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typing_api.py"]
-# A file's tests stay together: the examples of one page share their names, and a module's fixtures start processes.
-# One worker more than there are cores: half of the time is spent waiting for processes and sockets.
-IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
-# What tries systems, servers, terminals and other programs takes half of the time, and covers what the rest covers.
+# A file's tests stay together, in their order: the examples of one page share their names, a module's fixtures start
+# processes, and the short files come last. More workers than cores: much of the time is spent waiting for sockets.
+IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 2), "--dist", "loadfile", "--no-loadscope-reorder"]
+# What tries systems, terminals and other programs takes half of the time, and covers what the rest covers.
 FIELD = [
-    "tests/field",
-    "tests/test_pytest_plugin.py",
-    "tests/stores/test_redis_failures.py",
+    *(
+        f"tests/field/test_{name}.py"
+        for name in (
+            *("disks", "hosts", "loops", "pipes", "starved_programs", "stops", "waits"),
+            *(f"media_{name}" for name in ("framing", "late", "many", "types", "watch")),
+        )
+    ),
     "tests/stores/test_redis_killed.py",
+    "tests/test_pytest_plugin.py",
 ]
-WITHOUT_FIELD = [f"--ignore={path}" for path in FIELD]
+# Whole histories, and the mutants that they find: they prove the promises, and cover what the rest covers.
+PROOFS = [
+    "tests/_decoding/test_corpus.py",
+    "tests/_decoding/test_odd_items.py",
+    "tests/_fleet/test_histories.py",
+    "tests/_fleet/test_loads.py",
+    "tests/_fleet/test_roster.py",
+    "tests/_polling/test_beginning.py",
+    "tests/_polling/test_ladder.py",
+    "tests/_polling/test_small_histories.py",
+    "tests/test_chaos.py",
+    "tests/test_year.py",
+]
 # The documentation's programs that never end are watched until they wait, and the command's processes start slowly.
 ONCE = [
     "docs",
@@ -29,7 +46,11 @@ ONCE = [
     "README.ru.md",
     *(f"tests/cli/test_{name}.py" for name in ("cards", "check", "execute", "process")),
 ]
-WITHOUT_PROGRAMS = [*WITHOUT_FIELD, *(f"--ignore={path}" for path in ONCE)]
+QUICK = [f"--ignore={path}" for path in [*FIELD, *PROOFS]]
+WITHOUT_PROGRAMS = [f"--ignore={path}" for path in [*FIELD, *ONCE]]
+# Where no Redis can be had, its tests are skipped.
+HAS_REDIS = shutil.which("redis-server") or "REDIS_URL" in os.environ
+UNCOVERED = [] if HAS_REDIS else ["--omit", "greenapi_async/stores/redis.py"]
 
 nox.options.sessions = ["tests", "lint", "types"]
 
@@ -40,13 +61,19 @@ def install(session: nox.Session, group: str, *requirements: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the suite and measure its coverage; `-- tests/test_client.py -k closed` runs a part in one process."""
+    """Run what is quick; `-- tests/test_client.py -k closed` runs a part in one process."""
+    install(session, "tests")
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *QUICK]))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run what is quick, and measure what it covers; that takes half as long again."""
     install(session, "tests")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_FIELD]))
+    session.run("coverage", "run", "-m", "pytest", *IN_PARALLEL, *QUICK)
     session.run("coverage", "combine", "--quiet")
-    if not session.posargs:
-        session.run("coverage", "report")
+    session.run("coverage", "report", *UNCOVERED)
 
 
 @nox.session(python=PYTHONS)
@@ -57,15 +84,22 @@ def field(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS)
+def proofs(session: nox.Session) -> None:
+    """Play histories, and find mutants by them."""
+    install(session, "tests")
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *PROOFS]))
+
+
+@nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """Run the suite on every installed Python, without what is run once."""
+    """Run the suite and the proofs on every installed Python, without what is run once."""
     install(session, "tests")
     session.run("pytest", *(session.posargs or [*IN_PARALLEL, *WITHOUT_PROGRAMS]))
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the suite with the oldest direct dependencies that pyproject.toml allows."""
+    """Run the suite and the proofs with the oldest direct dependencies that pyproject.toml allows."""
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     direct = [*PYPROJECT["project"]["dependencies"], *itertools.chain(*extras)]
     install(session, "tests", *(re.sub(r">=([\d.]+).*", r"==\1", each) for each in direct))
@@ -99,10 +133,11 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def endurance(session: nox.Session) -> None:
     """Kill pollers and workers 200 times, Redis 20; poll for ten minutes; churn a fleet; play every small history."""
-    install(session, "tests")
+    install(session, "examples")
     session.run("python", "tests/support/killed.py", "200")
     session.run("python", "tests/support/killed.py", "50", "--proxy")
     session.run("python", "tests/support/killed_redis.py", "200", "20")
+    session.run("python", "tests/support/killed_recipes.py", "200")
     session.run("python", "tests/support/soak.py", "10")
     session.run("python", "tests/support/soak.py", "5", "--proxy")
     session.run("python", "tests/support/churn.py")

@@ -162,26 +162,3 @@ async def test_the_same_over_real_sockets(ticks, monkeypatch, caplog):
     assert not Counter(run.seen) - Counter(run.posted)
     assert len(timely) > 50
     assert len(run.api.faults.tally) > 30
-
-
-async def first_of(seed, count):
-    api = Simulator(clock=lambda: EPOCH)
-    with anyio.move_on_after(count) as scope:
-        await chaos(api, seed, every=1.0)
-
-    assert scope.cancelled_caught
-    return list(map(id, api.faults)), [
-        {name: value for name, value in item.items() if name not in {"downloadUrl", "fileName"}}
-        if isinstance(item, dict)
-        else item
-        for item in json.loads(api._feed.json_array(10**9, now=0.0, contacts=None).decode(errors="replace"))
-    ]
-
-
-def test_chaos_is_the_same_for_a_seed():
-    """What a seed brought to light can be looked at again, but for the names of media files."""
-    once, again, other = (run_in_virtual_time(first_of, seed, 300) for seed in (3, 3, 4))
-
-    assert once == again
-    assert once[0] != other[0]
-    assert once[1] != other[1]

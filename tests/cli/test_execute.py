@@ -165,6 +165,7 @@ def test_a_command_that_never_reads(api, program, tmp_path):
     assert (code, err) == (0, "")
 
 
+@pytest.mark.long
 def test_a_command_that_fails_is_tried_three_times_and_its_status_comes_again(api, program, tmp_path):
     """A status that was not handled is not recorded; those before it are."""
     for text in ("good", "bad"):
@@ -236,6 +237,7 @@ def test_a_signal_during_a_command_ends_both(api, program, tmp_path, number):
         assert json.loads(finish(process)[1])["textMessage"] == "hi"
 
 
+@pytest.mark.long
 def test_a_command_that_will_not_end_is_killed(api, program, tmp_path):
     """After five seconds of patience."""
     api.post()
@@ -254,6 +256,7 @@ def test_a_command_that_will_not_end_is_killed(api, program, tmp_path):
     assert not is_running(child)
 
 
+@pytest.mark.long
 def test_a_command_has_as_long_as_it_needs(api, program, tmp_path):
     """The API is not asked meanwhile, and nothing is lost."""
     api.post(text="first", late=5)

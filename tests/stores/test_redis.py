@@ -18,7 +18,7 @@ class OwnClient(RedisStore):
 
 
 class TestRedisStore(StoreConformance):
-    examples = 30
+    examples = 15
 
     @pytest.fixture(autouse=True)
     def server(self, some_server):
