@@ -13,6 +13,9 @@ def number(entry: bytes) -> tuple[int, ...]:
 
 
 async def trim(redis: Redis) -> int:
+    if not await redis.exists(STREAM):
+        return 0
+
     needed = []
     for group in await redis.xinfo_groups(STREAM):
         pending = await redis.xpending(STREAM, group["name"])

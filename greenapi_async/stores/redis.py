@@ -97,7 +97,7 @@ class RedisStore:
         if not isinstance(prefix, str):
             raise ConfigurationError("prefix must be a string, what the keys begin with")
 
-        if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
             raise ConfigurationError("timeout must be a positive number of seconds")
 
         self._client = client

@@ -78,6 +78,11 @@ def test_trimming_keeps_what_a_group_needs(place):
         assert [entry for entry, _ in client.xrange("statuses")] == ids[2:]
 
 
+def test_there_may_be_nothing_to_trim_yet(place):
+    """Cron begins before the first status comes."""
+    subprocess.run([sys.executable, RECIPES / "trim.py"], env=place.variables, check=True)
+
+
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.py")), ids=lambda file: file.name)
 def test_it_is_short(file):
     """Nobody reads more before they copy it."""
