@@ -83,7 +83,8 @@ class RedisStore:
 
     Args:
         client: a `redis.asyncio.Redis` or `RedisCluster` without `decode_responses`; it stays yours to close.
-        prefix: what the keys begin with. In a cluster, `publish` needs a hash tag: `"{greenapi}:"`.
+        prefix: what the keys begin with. What shares it shares what was handled: programs that each want every status
+            need one of their own. In a cluster, `publish` needs a hash tag: `"{greenapi}:"`.
         timeout: seconds for one call of the store, which may connect and try again; then it raises StoreError.
 
     Raises:
