@@ -411,7 +411,9 @@ def test_a_wrong_client_is_refused_at_once(client, says):
         RedisStore(client())
 
 
-@pytest.mark.parametrize("wrong", [{"prefix": None}, {"prefix": b"x"}, {"timeout": 0}, {"timeout": "1"}, {"timeout": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"prefix": None}, {"prefix": b"x"}, {"timeout": 0}, {"timeout": "1"}, {"timeout": True}]
+)
 def test_arguments_are_checked(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         RedisStore(Redis(), **wrong)
