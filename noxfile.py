@@ -14,7 +14,7 @@ TYPED = ["greenapi_async", "greenapi_async_pytest.py", "noxfile.py", "tests/typi
 # A file's tests stay together, in their order: the examples of one page share their names, a module's fixtures start
 # processes, and the short files come last. More workers than cores: much of the time is spent waiting for sockets.
 IN_PARALLEL = ["-n", str((os.cpu_count() or 1) + 2), "--dist", "loadfile", "--no-loadscope-reorder"]
-# What tries systems, terminals and other programs takes half of the time, and covers what the rest covers.
+# Tests of real systems, terminals and other programs take half of the time, and add no coverage.
 FIELD = [
     *(
         f"tests/field/test_{name}.py"
@@ -26,7 +26,7 @@ FIELD = [
     "tests/stores/test_redis_killed.py",
     "tests/test_pytest_plugin.py",
 ]
-# Whole histories, and the mutants that they find: they prove the promises, and cover what the rest covers.
+# Whole histories, and the mutants that they kill: they prove the promises, and add no coverage.
 PROOFS = [
     "tests/_decoding/test_corpus.py",
     "tests/_decoding/test_odd_items.py",
@@ -85,7 +85,7 @@ def field(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def proofs(session: nox.Session) -> None:
-    """Play histories, and find mutants by them."""
+    """Run whole histories, and check that they kill the mutants."""
     install(session, "tests")
     session.run("pytest", *(session.posargs or [*IN_PARALLEL, *PROOFS]))
 
@@ -115,7 +115,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def long(session: nox.Session) -> None:
-    """Run the tests of more than a few seconds, and the large versions of the suite's: four minutes."""
+    """Run tests that take more than a few seconds, and large versions of the suite's: five minutes."""
     install(session, "tests")
     session.run("pytest", "-m", "long", "-n", "auto", "--dist", "worksteal", *session.posargs)
 

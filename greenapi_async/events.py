@@ -14,8 +14,8 @@ class Health:
 
     Attributes:
         state: `"starting"` until the first response or failure, then `"ok"`; `"degraded"` while polls fail, even before
-            any succeeded; `"stalled"` if a loop has not taken the next status for three intervals and five minutes;
-            `"stopped"` after the poller gave up, or `run` or its `async with` block ended.
+            any succeeded; `"stalled"` if a loop has not taken the next status for three intervals, and at least
+            five minutes; `"stopped"` after the poller gave up, or `run` or its `async with` block ended.
         last_success_at: when the last response arrived, by the local clock (aware, UTC).
         lag: seconds of the server's time not yet covered, or None before the first complete response.
         consecutive_failures: failed polls since the last response.

@@ -49,15 +49,15 @@ class Fleet:
                 async with batch:
                     for status in batch.statuses: ...
 
-    One batch of an instance is out at a time, its statuses in order and at least once, as `StatusPoller` yields them;
-    those of different instances go on beside each other. A fleet is entered once, and left by the task that entered it;
-    then every task that waits for a batch gets StopAsyncIteration. Its tasks poll, and run no handler of yours.
+    Each instance has one batch out at a time, its statuses in order and at least once, as from `StatusPoller`; different
+    instances proceed concurrently. A fleet is entered once, and exited by the task that entered it; then every task that
+    waits for a batch gets StopAsyncIteration. Its own tasks only poll: they run no handler of yours.
 
-    Requests of different instances spread over the interval; a host that hangs holds up no other. Where consumers are
-    slower than the statuses come, polling slows down: `Health.lag` grows, later windows are wider, and nothing is lost.
+    Requests of different instances are spread over the interval; a host that hangs does not hold up the others. If
+    consumers cannot keep up, polling slows down: `Health.lag` grows, later windows are wider, and nothing is lost.
 
-    What is final for one instance ends that one alone: its `health` tells "stopped" and the error, and `add` lets it go
-    on. A `StoreError` that is not `retryable` ends the fleet: it is raised where the block ends, as itself.
+    A permanent failure of one instance stops only that one: its `health` has "stopped" and the error, and `add` resumes
+    it. A `StoreError` that is not `retryable` ends the fleet: the block raises it, not wrapped in a group.
 
     Args:
         interval: seconds, or a `timedelta`, from one request of an instance to the next, at most a day. The first comes at
@@ -123,7 +123,7 @@ class Fleet:
     def add(
         self, id_instance: int | str, api_token_instance: str, *, api_url: str | UrlObject | None = None
     ) -> None:
-        """Poll an instance from now on; one that is known, or gave up, goes on with these credentials.
+        """Start polling an instance; one that is known, or has stopped, goes on with these credentials.
 
         Without `api_url`, the fleet's is used.
 
@@ -152,9 +152,9 @@ class Fleet:
         self._wake()
 
     def remove(self, id_instance: int | str) -> None:
-        """Poll an instance no more, if it is polled; what it remembered stays in the store.
+        """Stop polling an instance, if it is polled; its record stays in the store.
 
-        A batch that somebody has may be finished, and a later `add` begins after it.
+        A batch already handed out may be finished, and a later `add` resumes after it.
 
         Raises:
             RuntimeError: the fleet is not open.
@@ -180,7 +180,7 @@ class Fleet:
 
     async def __anext__(self) -> "InstanceBatch":
         if self._state == "new":
-            raise RuntimeError("a fleet is used inside of its `async with` block")
+            raise RuntimeError("a fleet is used inside its `async with` block")
 
         await anyio.sleep(0)  # noqa: ASYNC115 - a consumer that never waits must not stop the others.
         while not self._ready:
@@ -236,7 +236,7 @@ class Fleet:
 
     def _check_open(self) -> None:
         if self._state != "open":
-            raise RuntimeError("a fleet is used inside of its `async with` block")
+            raise RuntimeError("a fleet is used inside its `async with` block")
 
     def _joined(self, instance: Instance) -> "_Member":
         log = self._log(instance.origin)
@@ -295,7 +295,7 @@ class Fleet:
             self._settle(member, self._next_turn(member))
 
     def _next_turn(self, member: "_Member") -> float:
-        """Return when to poll again after a success: who began late keeps the turn it had, or all would share one."""
+        """Return when to poll again after a success: a late poll keeps its turn, or all would bunch up."""
         interval, now = self._ladder.interval, anyio.current_time()
         at = member.due + interval
         return at if at > now else max(now, member.began + interval)
@@ -344,7 +344,7 @@ class Fleet:
         checkpoint: Checkpoint | None,
         record: Record | None,
     ) -> None:
-        """Record statuses as handled, as often as it takes where the store is busy or full."""
+        """Record statuses as handled, retrying while the store is busy or full."""
         try:
             await member.feed.patiently(
                 lambda: member.feed.deliver(statuses, checkpoint, record), random.random
@@ -377,9 +377,9 @@ class Fleet:
 class InstanceBatch:
     """New statuses of one instance, to be handled inside of `async with batch:`.
 
-    They are recorded as handled when the block ends well. Where it raises or is cancelled, the exception passes, and what
-    was not committed comes again, after a wait that grows; so does a batch that is dropped without being entered, with a
-    ResourceWarning. The fleet makes them.
+    They are recorded as handled when the block exits cleanly. If it raises or is cancelled, the exception propagates, and
+    what was not committed comes again, after a growing wait; so does a batch that is dropped without being entered, with a
+    ResourceWarning. Only a fleet creates batches.
 
     Attributes:
         id_instance: whose they are.
@@ -424,9 +424,9 @@ class InstanceBatch:
         return self._member.feed.server_now()
 
     async def commit(self, *statuses: Status) -> None:
-        """Record these as handled now, or all: what fails afterwards does not repeat them.
+        """Record these statuses, or all, as handled now: a later failure does not repeat them.
 
-        A store that is busy or full is waited for.
+        Waits while the store is busy or full.
 
         Raises:
             ValueError: one is not of this batch; nothing is recorded.
@@ -447,7 +447,7 @@ class InstanceBatch:
         await self._record(self._keys, record)
 
     async def __aenter__(self) -> Self:
-        # No checkpoint: a cancellation between the loop and the block would drop the batch.
+        # No await: a cancellation delivered here, between the loop and the block, would drop the batch.
         if self._state != "handed out":
             raise RuntimeError("a batch is entered once")
 
@@ -481,7 +481,7 @@ class InstanceBatch:
 
     def _check_entered(self) -> None:
         if self._state != "entered":
-            raise RuntimeError("a batch is committed inside of its `async with` block")
+            raise RuntimeError("a batch is committed inside its `async with` block")
 
     async def _record(self, keys: "frozenset[str] | set[Any]", record: Record | None = None) -> None:
         """Record those that are not yet; with the last of them, how far polling got."""

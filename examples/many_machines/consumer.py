@@ -1,6 +1,6 @@
-"""FastStream reads the stream: any number of consumers share it, and take over what a dead one held.
+"""FastStream reads the stream: any number of consumers share it, and reclaim what a dead one left pending.
 
-`CONSUMER=one python consumer.py`: the name must be another for each that runs.
+`CONSUMER=one python consumer.py`: each running consumer needs a name of its own.
 """
 
 import asyncio
@@ -38,9 +38,8 @@ async def begin_with_the_first_entry() -> None:
 @broker.subscriber(stream=fresh, ack_policy=AckPolicy.NACK_ON_ERROR)
 @broker.subscriber(stream=held, ack_policy=AckPolicy.NACK_ON_ERROR)
 async def handle(item: dict[str, Any]) -> None:
-    status = from_dict(
-        item
-    )  # At least once: who dies between the work and the acknowledgement does it again.
+    # At least once: after a crash between the work and the acknowledgement, the work is done again.
+    status = from_dict(item)
     print("handled", status.id_message, flush=True)
 
 

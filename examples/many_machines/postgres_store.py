@@ -41,7 +41,7 @@ class PostgresStore:
             raise failure(error) from None
 
     async def publish(self, batch: Batch) -> None:
-        """Write what no other worker has written into the outbox, and commit the batch."""
+        """Commit the batch, and append to the outbox what no other worker has recorded."""
         statuses = {blob(status.key): status for status in batch.statuses}
         keys = [status.key for status in batch.statuses]
         try:
@@ -58,10 +58,10 @@ class PostgresStore:
         await self._run("DELETE FROM seen WHERE scope = $1 AND first_seen < $2", scope, before)
 
     async def aclose(self) -> None:
-        """The pool is whose it was."""
+        """Do nothing: the caller closes the pool."""
 
     async def _record(self, connection, scope, ids, checkpoint, now) -> set[bytes]:  # noqa: ANN001
-        # In one order everywhere: two workers that insert the same ids in another would wait for each other for ever.
+        # Sorted: two workers that insert the same ids in different orders would deadlock.
         new = await connection.fetch(RECORD, scope, sorted(set(map(blob, ids))), now)
         if checkpoint is not None:
             await connection.execute(KEEP, scope, checkpoint.marks, checkpoint.catching_up, checkpoint.begins)

@@ -1,7 +1,7 @@
 """Worker k of n: polls the instances whose place in the list is k, n + k, 2n + k ... into one stream.
 
-`WORKER=0 WORKERS=3 python shards.py`, where k is a StatefulSet's ordinal or a systemd template's `%i`. The supervisor
-starts again what dies; workers that overlap meanwhile, as when n changes, do no harm.
+`WORKER=0 WORKERS=3 python shards.py`, where k is a StatefulSet's ordinal or a systemd template's `%i`. The
+supervisor restarts what dies; workers may overlap in the meantime, as when n changes, without harm.
 """
 
 import asyncio

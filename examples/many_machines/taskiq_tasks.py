@@ -1,4 +1,4 @@
-"""Taskiq polls: its scheduler sends a task an instance a tick, and any number of workers take them.
+"""Taskiq polls: its scheduler sends one task per instance per interval, to any number of workers.
 
 `taskiq scheduler taskiq_tasks:scheduler` once, and `taskiq worker taskiq_tasks:broker` on every machine.
 """
@@ -31,8 +31,7 @@ store = RedisStore(redis)
 async def poll(id_instance: str) -> None:
     client = AsyncStatusesClient(id_instance, TOKENS[id_instance], api_url=URL)
     lock = redis.lock(f"polling:{id_instance}", timeout=INTERVAL, blocking=False)
-    with suppress(
-        LockError
-    ):  # Somebody polls it, or did when it expired; `publish` keeps the stream exact, not this.
+    # Another worker has the lock, or ours expired. It only saves requests: `publish` keeps the stream exact.
+    with suppress(LockError):
         async with lock, client:
             await store.publish(await client.poll(store=store).poll_once(), "statuses")

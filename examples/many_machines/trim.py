@@ -1,4 +1,4 @@
-"""Trims the stream up to what some group still needs, not yet delivered or pending: `python trim.py`, by cron."""
+"""Trims the stream, but not what a group has undelivered or pending: `python trim.py`, from cron."""
 
 import asyncio
 import os

@@ -21,7 +21,7 @@ class _Failure(Failures):
 
 @attrs.define(eq=False, repr=False)
 class HostLog:
-    """Tells of a kind of failure at a host when it begins, after an hour of it, daily, and when it is over for all.
+    """Logs a kind of failure at a host when it begins, after an hour, daily, and once it is over for all.
 
     Attributes:
         place: the host, or what else fails.
@@ -50,7 +50,7 @@ class HostLog:
             _log.warning("%s %s, e.g. for instance %s: %s; retrying", self.place, fails, scope, error)
 
     def works(self, scope: str, now: float) -> None:
-        """Tell of every kind of failure that befalls no instance any more."""
+        """Log the end of each kind of failure that no longer affects any instance."""
         for failure in self._dropped(scope):
             _log.info("%s works again after %.0f s", self.place, self.clock() - failure.since)
 
@@ -65,22 +65,22 @@ class HostLog:
             _log.warning(message, scope)
 
     def ended(self, scope: str, error: GreenApiError) -> None:
-        """Tell of an instance that gave up, if it is time to; it is waited for no more."""
+        """Log that an instance stopped, if a line is due; no recovery of it is awaited."""
         self.forget(scope)
         if self._hours_to_tell(f"ended: {type(error).__name__}", scope) is not None:
             _log.error(
-                "polling instance %s at %s ended: %s; `Fleet.health` tells of all that did",
+                "polling instance %s at %s ended: %s; `Fleet.health` lists them all",
                 *(scope, self.place, error),
             )
 
     def forget(self, scope: str) -> None:
-        """Take an instance out that is polled no more, or with other credentials."""
+        """Remove an instance that is no longer polled, or has new credentials."""
         self._dropped(scope)
         if self.store is not None:
             self.store.forget(scope)
 
     def _hours_to_tell(self, kind: str, scope: str) -> float | None:
-        """Note a failure, and return for how many hours there were such, if it is time for a line."""
+        """Note a failure; return for how many hours its kind has lasted, if a log line is due."""
         now = self.clock()
         failure = self._failures.setdefault(kind, _Failure(now))
         failure.scopes.add(scope)

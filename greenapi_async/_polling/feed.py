@@ -34,10 +34,10 @@ Record: TypeAlias = Callable[[str, Iterable[str], Checkpoint | None, float], Awa
 class Feed:
     """Polls one instance, a step at a time, for whoever owns the loop.
 
-    Where nothing is new, the narrowest window needs no more of the store than a look-up: the feed keeps how far it got,
-    and what the store has is lower, which is true as well. Before anything is recorded, and with every deeper window,
-    the checkpoint is loaded, and where it does not reach as far as it should, polled again from there. So it is noticed
-    within ten minutes that somebody emptied the store, or put back an older copy.
+    If nothing is new, the narrowest window costs only a look-up in the store: the feed keeps its progress in memory, and
+    the stored checkpoint lags behind, which is safe. Before anything is recorded, and with every deeper window, the
+    checkpoint is loaded; if it does not reach as far as it should, the feed polls again from there. So an emptied store,
+    or one restored from an older copy, is noticed within ten minutes.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Feed:
 
     @property
     def health(self) -> Health:
-        """How the feed fares now."""
+        """The feed's health now."""
         return self.journal.current(lag=self._ticker.lag(self._covered_until))
 
     def use(self, instance: Instance, log: "Log") -> None:

@@ -1,4 +1,4 @@
-"""A store in Redis or Valkey, which any number of machines may share, and an exact way from it into a stream."""
+"""A store in Redis or Valkey for any number of machines, able to append each status to a stream once."""
 
 import hashlib
 import logging
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from greenapi_async.fleet import InstanceBatch
     from greenapi_async.poller import Batch
 
-# A key that is evicted, or lost with the end of a log, takes ids and checkpoint with it: both are in one sorted set.
-# All reads come first, then what can be refused: a script that fails half way is not undone. An entry is written before
-# its id, and the ids before the checkpoint: some versions replay the beginning of a script that a torn log ends with.
+# Ids and checkpoint share one sorted set: eviction, or losing the end of the append-only file, loses both or neither.
+# Reads come first, then the writes that may be refused: a script that fails midway is not rolled back. An entry is
+# written before its id, and ids before the checkpoint: if the file ends inside a script, some versions replay its
+# beginning.
 _RECORD: Final = """
 local instance, stream = KEYS[1], KEYS[2]
 local now, checkpoint, scope, maxlen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -67,7 +68,7 @@ _ADVICE: Final = {
     "WRONGTYPE": "another program has keys of this prefix, or the stream's name",
     "unknown command": "Redis must be 6.2 or later",
     "CrossSlot": _ONE_TAG,
-    "same key slot": _ONE_TAG,  # A cluster's client says it by itself.
+    "same key slot": _ONE_TAG,  # RedisCluster itself raises this one.
 }
 _log = logging.getLogger("greenapi_async")
 
@@ -75,16 +76,15 @@ _log = logging.getLogger("greenapi_async")
 class RedisStore:
     """Keeps everything in Redis or Valkey, 6.2 or later; any number of processes and machines may share it. asyncio only.
 
-    An instance is one sorted set, some 100 bytes for each id. The server needs `maxmemory-policy noeviction`, and its
-    append-only file switched on: an instance that is evicted or lost begins anew, and what a server loses when it
-    dies comes again.
+    An instance is one sorted set, about 100 bytes per id. The server needs `maxmemory-policy noeviction` and
+    `appendonly yes`: an instance that is evicted or lost starts over, and what a server loses in a crash comes again.
 
     Needs `pip install "greenapi-async[redis]"`.
 
     Args:
         client: a `redis.asyncio.Redis` or `RedisCluster` without `decode_responses`; it stays yours to close.
-        prefix: what the keys begin with. What shares it shares what was handled: programs that each want every status
-            need one of their own. In a cluster, `publish` needs a hash tag: `"{greenapi}:"`.
+        prefix: the start of every key. Programs with the same prefix share the record of what was handled: if each
+            needs every status, give each its own. In a cluster, `publish` needs a hash tag: `"{greenapi}:"`.
         timeout: seconds for one call of the store, which may connect and try again; then it raises StoreError.
 
     Raises:
@@ -115,7 +115,7 @@ class RedisStore:
         checkpoint = _read(last[0])
         if checkpoint is None:
             raise StoreError(
-                f"Redis: the checkpoint in {self._key(scope)} is damaged, or a newer version's; it was left as it is"
+                f"Redis: the checkpoint in {self._key(scope)} is damaged, or a newer version's, and was left unchanged"
             )
 
         return checkpoint
@@ -142,21 +142,21 @@ class RedisStore:
     async def publish(self, batch: "Batch | InstanceBatch", stream: str, *, maxlen: int | None = None) -> int:
         """Commit a batch and append its statuses to a stream: both or neither. Return how many were appended.
 
-        What another worker has recorded meanwhile is not appended again, so the stream has every status once, however
-        many poll an instance and whenever they die; the number is too low where a response of Redis is lost. An entry has
-        the fields `instance`, the `id_instance`, and `__data__`, what `to_dict` returns, as JSON. Do not call
-        `batch.commit` as well.
+        What another worker has recorded in the meantime is not appended again, so the stream has every status once,
+        however many workers poll an instance and whenever they die; the number is too low if a response from Redis was
+        lost. An entry has the fields `instance` (the `id_instance`) and `__data__` (what `to_dict` returns, as JSON). Do
+        not call `batch.commit` as well.
 
         Args:
-            batch: from `StatusPoller.poll_once`, or from a `Fleet`, whose store this is. A fleet's is published inside of
-                its block, which records nothing more when it ends. What was committed before is not appended.
+            batch: from `StatusPoller.poll_once`, or from a `Fleet` that uses this store. Publish a fleet's batch inside
+                its block, which then records nothing more on exit. Statuses committed earlier are not appended.
             stream: the key of the stream.
-            maxlen: about how many entries to keep. What is trimmed before it was read is lost; without, whoever reads
-                the stream has to trim it.
+            maxlen: about how many entries to keep. Entries trimmed before they are read are lost; without it, trim the
+                stream yourself.
 
         Raises:
-            StoreError: Redis failed; call it again if that is `retryable`. A fleet waits for a server that may come back,
-                and any other failure ends it.
+            StoreError: Redis failed; if the error is `retryable`, call `publish` again. In a fleet, `publish` retries those
+                itself, and any other failure ends the fleet.
             ConfigurationError: an argument is wrong, or the batch has another store.
             RuntimeError: the block of a fleet's batch has not begun, or has ended.
         """
@@ -180,7 +180,7 @@ class RedisStore:
         return appended
 
     async def aclose(self) -> None:
-        """Do nothing: the client is whose it was."""
+        """Do nothing: the caller closes the client."""
 
     def __repr__(self) -> str:
         return f"<RedisStore of {self._prefix!r}>"
@@ -193,7 +193,7 @@ class RedisStore:
         return await self._bounded(lambda: self._client.execute_command(*command))
 
     async def _script(self, keys: Sequence[str], arguments: Sequence[str | bytes]) -> int:
-        """Run the script by its name, and send its text where the server does not know it yet."""
+        """Run the script by its SHA-1, and send its source if the server has not cached it."""
         from redis.exceptions import NoScriptError
 
         name = hashlib.sha1(_RECORD.encode(), usedforsecurity=False).hexdigest()
@@ -207,7 +207,7 @@ class RedisStore:
         return int(await self._bounded(run))
 
     async def _bounded(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Await a call within the timeout: a server that is frozen outlasts its client's own."""
+        """Await a call within the store's timeout: the client's own may not cover a frozen server."""
         from redis.exceptions import ConnectionError as Disconnected
         from redis.exceptions import RedisClusterException, RedisError
 
@@ -215,7 +215,7 @@ class RedisStore:
             with anyio.fail_after(self._timeout):
                 if not self._is_checked:
                     await self._check()
-                with suppress(Disconnected):  # Of one that was idle: redis-py does not always notice.
+                with suppress(Disconnected):  # Retry once: redis-py may not notice a dropped idle connection.
                     return await call()
 
                 return await call()
@@ -229,7 +229,7 @@ class RedisStore:
     async def _check(self) -> None:
         """Look at the server before the first command: its version, and whether it may throw away what is kept."""
         if not _is_on_asyncio():
-            raise StoreError("RedisStore works on asyncio only, and this is trio: take SQLiteStore there")
+            raise StoreError("RedisStore works on asyncio only, and this is trio: use SQLiteStore there")
 
         from redis.exceptions import NoPermissionError
 
@@ -245,7 +245,7 @@ class RedisStore:
         policy = str(memory.get("maxmemory_policy", ""))
         if policy.startswith("allkeys"):
             _log.warning(
-                "Redis may evict what is remembered (maxmemory-policy is %s), and statuses come again: set noeviction",
+                "Redis may evict what is stored (maxmemory-policy is %s), and statuses would come again: set noeviction",
                 policy,
             )
 
@@ -277,12 +277,12 @@ def _is_on_asyncio() -> bool:
 
 
 def _member(id_: str) -> bytes:
-    # The API's JSON can hold half a surrogate pair, which UTF-8 cannot.
+    # The API's JSON can hold a lone surrogate, which UTF-8 cannot.
     return id_.encode("utf-8", "surrogatepass")
 
 
 def _json(status: Status) -> bytes:
-    # The id's half pair: JSON has an escape for it, which is Python's.
+    # A lone surrogate again: Python's escape for it is also JSON's.
     return dumps(to_dict(status)).encode("utf-8", "backslashreplace")
 
 

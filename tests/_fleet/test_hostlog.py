@@ -112,9 +112,7 @@ def test_those_that_ended_are_told_once_until_one_is_added_again(log, lines):
     error = AuthenticationError("no", http_code=401)
     for scope in "123":
         log.ended(scope, error)
-    assert lines() == [
-        "polling instance 1 at https://a ended: HTTP 401: no; `Fleet.health` tells of all that did"
-    ]
+    assert lines() == ["polling instance 1 at https://a ended: HTTP 401: no; `Fleet.health` lists them all"]
     for scope in "123":
         log.forget(scope)
     log.ended("1", error)

@@ -226,7 +226,7 @@ async def test_an_evicted_instance_is_forgotten_as_a_whole(server, store, caplog
     assert {checkpoint for checkpoint, _ in kept} == {MARKS, None}
     assert all(unseen == (set(ids) if checkpoint is None else set()) for checkpoint, unseen in kept)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "Redis may evict what is remembered (maxmemory-policy is allkeys-random), and statuses come again: set noeviction"
+        "Redis may evict what is stored (maxmemory-policy is allkeys-random), and statuses would come again: set noeviction"
     ]
 
 
