@@ -385,6 +385,7 @@ class InstanceBatch:
         id_instance: whose they are.
         scope: what the store keeps them under: the `id_instance`.
         statuses: oldest first, never empty.
+        checkpoint: how far polling got once they are handled, or None if the response does not say.
         attempt: how many deliveries of this instance failed in a row, in this process.
     """
 
@@ -403,7 +404,8 @@ class InstanceBatch:
         self.scope: str = member.id_instance
         self.attempt: int = member.attempt
         self.statuses: Sequence[Status]
-        self.statuses, self._checkpoint = found
+        self.checkpoint: Checkpoint | None
+        self.statuses, self.checkpoint = found
         self._member = member
         self._record_now = record
         self._ended = ended
@@ -481,7 +483,7 @@ class InstanceBatch:
 
     def _check_entered(self) -> None:
         if self._state != "entered":
-            raise RuntimeError("a batch is committed inside its `async with` block")
+            raise RuntimeError("commit or publish a batch inside its block: `async with batch:`")
 
     async def _record(self, keys: "frozenset[str] | set[Any]", record: Record | None = None) -> None:
         """Record those that are not yet; with the last of them, how far polling got."""
@@ -491,7 +493,7 @@ class InstanceBatch:
             if self._is_whole or not (statuses or is_last):
                 return
 
-            await self._record_now(statuses, self._checkpoint if is_last else None, record)
+            await self._record_now(statuses, self.checkpoint if is_last else None, record)
             self._left -= keys
             self._is_whole = is_last
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from faststream import AckPolicy, FastStream
 from faststream.redis import RedisBroker, StreamSub
+from faststream.redis.annotations import RedisStreamMessage
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -37,10 +38,10 @@ async def begin_with_the_first_entry() -> None:
 
 @broker.subscriber(stream=fresh, ack_policy=AckPolicy.NACK_ON_ERROR)
 @broker.subscriber(stream=held, ack_policy=AckPolicy.NACK_ON_ERROR)
-async def handle(item: dict[str, Any]) -> None:
+async def handle(item: dict[str, Any], message: RedisStreamMessage) -> None:
     # At least once: after a crash between the work and the acknowledgement, the work is done again.
-    status = from_dict(item)
-    print("handled", status.id_message, flush=True)
+    id_instance, status = message.raw_message["data"][b"instance"].decode(), from_dict(item)
+    print("handled", id_instance, status.id_message, flush=True)
 
 
 if __name__ == "__main__":

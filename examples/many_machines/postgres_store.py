@@ -1,11 +1,15 @@
-"""Postgres as the store and the outbox, with asyncpg: a batch and its rows in one transaction."""
+"""Postgres as the store and the outbox, with asyncpg: a batch and its rows in one transaction.
+
+Once: `await pool.execute(SCHEMA)`, where the pool is `await asyncpg.create_pool(...)`. What reads the outbox has to
+delete its rows.
+"""
 
 import json
 from collections.abc import Iterable
 
 import asyncpg
 
-from greenapi_async import Batch, Checkpoint, StoreError, to_dict
+from greenapi_async import Batch, Checkpoint, InstanceBatch, StoreError, to_dict
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (scope text, id bytea, first_seen float8, PRIMARY KEY (scope, id));
@@ -40,7 +44,7 @@ class PostgresStore:
         except FAILURES as error:
             raise failure(error) from None
 
-    async def publish(self, batch: Batch) -> None:
+    async def publish(self, batch: Batch | InstanceBatch) -> None:
         """Commit the batch, and append to the outbox what no other worker has recorded."""
         statuses = {blob(status.key): status for status in batch.statuses}
         keys = [status.key for status in batch.statuses]

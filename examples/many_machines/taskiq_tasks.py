@@ -18,8 +18,7 @@ from greenapi_async import AsyncStatusesClient
 from greenapi_async.stores.redis import RedisStore
 
 INTERVAL = int(os.environ.get("INTERVAL", "60"))
-TOKENS = dict(json.loads(Path("instances.json").read_text(encoding="utf-8")))
-URL = os.environ.get("GREEN_API_URL", "https://api.green-api.com")
+INSTANCES = {each[0]: each for each in json.loads(Path("instances.json").read_text(encoding="utf-8"))}
 
 broker = RedisStreamBroker(os.environ["REDIS_URL"], maxlen=10_000)
 scheduler = TaskiqScheduler(broker, [LabelScheduleSource(broker)])
@@ -27,9 +26,10 @@ redis = Redis.from_url(os.environ["REDIS_URL"])
 store = RedisStore(redis)
 
 
-@broker.task(schedule=[{"interval": INTERVAL, "args": [id_instance]} for id_instance in TOKENS])
+@broker.task(schedule=[{"interval": INTERVAL, "args": [id_instance]} for id_instance in INSTANCES])
 async def poll(id_instance: str) -> None:
-    client = AsyncStatusesClient(id_instance, TOKENS[id_instance], api_url=URL)
+    _, token, api_url = INSTANCES[id_instance]
+    client = AsyncStatusesClient(id_instance, token, api_url=api_url)
     lock = redis.lock(f"polling:{id_instance}", timeout=INTERVAL, blocking=False)
     # Another worker has the lock, or ours expired. It only saves requests: `publish` keeps the stream exact.
     with suppress(LockError):

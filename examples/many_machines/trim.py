@@ -13,6 +13,7 @@ def number(entry: bytes) -> tuple[int, ...]:
 
 
 async def trim(redis: Redis) -> int:
+    """Return how many entries went; none before there is a group that reads the stream."""
     if not await redis.exists(STREAM):
         return 0
 
@@ -26,7 +27,7 @@ async def trim(redis: Redis) -> int:
 
 async def main() -> None:
     async with Redis.from_url(os.environ["REDIS_URL"]) as redis:
-        print("trimmed", await trim(redis))
+        print("trimmed", await trim(redis), "entries")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Instance:
         """
         watch_loggers()
         self.id_instance: str = _checked_id(id_instance)
-        self._token = _checked_token(token)
+        self._token = _checked_token(token, self.id_instance)
         url = _checked_api_url(api_url, self._token)
         self.api_url: str = str(url).rstrip("/")
         http.check(url)
@@ -185,10 +185,11 @@ def _checked_id(id_instance: object) -> str:
     return digits
 
 
-def _checked_token(token: Secret) -> Secret:
+def _checked_token(token: Secret, id_instance: str) -> Secret:
     if not token.reveal():
         raise ConfigurationError(
-            "api_token_instance must be a string without whitespace (GREEN_API_TOKEN_INSTANCE)"
+            f"api_token_instance of instance {id_instance} must be a string without whitespace "
+            "(GREEN_API_TOKEN_INSTANCE)"
         )
 
     return token

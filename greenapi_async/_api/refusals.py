@@ -25,10 +25,10 @@ from greenapi_async.errors import (
 _SILENT = "the API did not say why"
 _PAGE = "received a web page instead of the API's JSON: is a proxy or a captive portal in the way?"
 _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
-    401: (AuthenticationError, "the API does not know this token: check GREEN_API_TOKEN_INSTANCE"),
+    401: (AuthenticationError, "the API does not know this token: check it (GREEN_API_TOKEN_INSTANCE)"),
     403: (
         AccessDeniedError,
-        "access denied: beta access not granted (ask support), wrong GREEN_API_ID_INSTANCE or api_url, or suspended",
+        "access denied: beta access not granted (ask support), wrong id_instance or api_url, or suspended",
     ),
     404: (NotFoundError, "no such method at this address: check api_url (GREEN_API_URL)"),
 }

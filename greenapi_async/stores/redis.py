@@ -64,9 +64,12 @@ _MAY_PASS: Final = re.compile(
     r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY)\b"
 )  # Those without a class, or in 6.2.
 _ONE_TAG: Final = 'give prefix and stream one hash tag, as in "{greenapi}:" and "{greenapi}:statuses"'
+_LOG_IN: Final = "give the client the password, as in redis://:password@host"
 _ADVICE: Final = {
     "WRONGTYPE": "another program has keys of this prefix, or the stream's name",
     "unknown command": "Redis must be 6.2 or later",
+    "HELLO must be called": _LOG_IN,
+    "Authentication required": _LOG_IN,
     "CrossSlot": _ONE_TAG,
     "same key slot": _ONE_TAG,  # RedisCluster itself raises this one.
 }

@@ -130,7 +130,7 @@ REFUSALS = {
         b"",
         errors.AuthenticationError,
         {
-            "message": "the API does not know this token: check GREEN_API_TOKEN_INSTANCE",
+            "message": "the API does not know this token: check it (GREEN_API_TOKEN_INSTANCE)",
             "retryable": False,
         },
     ),

@@ -34,7 +34,8 @@ def test_killed_consumers_lose_nothing(tmp_path):
 
 def test_each_shard_has_its_own_instances(place):
     """The second of two polls the second of two, and a token that is wrong ends nothing else."""
-    place.list_instances(["1101000009", "wrong"], [place.api.id_instance, place.api.token])
+    right = [place.api.id_instance, place.api.token, place.api.url]
+    place.list_instances(["1101000009", "wrong", place.api.url], right)
     place.post()
     with ended(place.shard(WORKER="1", WORKERS="2")):
         place.until(place.all_published)
@@ -44,6 +45,12 @@ def test_each_shard_has_its_own_instances(place):
         place.until(lambda: "1101000009" in place.printed())
         place.post()
         place.until(place.all_published)
+
+
+def test_a_shard_that_is_nobodys_is_refused(place):
+    """Counted from one, the last would poll nothing, and the first instances would have nobody."""
+    assert place.shard(WORKER="3", WORKERS="3").wait(60) == 1
+    assert "WORKER must be 0" in place.printed()
 
 
 def test_what_a_consumer_held_is_taken_over(place):

@@ -17,7 +17,7 @@ from greenapi_async import AsyncStatusesClient, ConfigurationError, GreenApiErro
 from greenapi_async.simulator import Answer, Simulator
 
 DOUBLY = quote(quote(f"/waInstance1/getIncomingStatuses/{TOKEN}", safe=""), safe="")
-CHECK_THE_TOKEN = "check GREEN_API_TOKEN_INSTANCE"
+CHECK_THE_TOKEN = "check it (GREEN_API_TOKEN_INSTANCE)"
 
 
 # What others echo

@@ -339,6 +339,15 @@ async def test_a_wrong_password_is_for_a_person(server):
     assert "hunter2" not in repr(error)
 
 
+async def test_a_missing_password_is_told(server, store):
+    server.ask("CONFIG", "SET", "requirepass", "right")
+
+    error = await failure_of(store.load("1"))
+
+    assert not error.retryable
+    assert "give the client the password" in str(error)
+
+
 async def test_an_account_needs_few_rights(server):
     """What `INFO` would tell is not worth a refusal."""
     rights = "resetkeys ~greenapi:* -@all +evalsha +eval +zrange +zrangebyscore +zscore +zmscore +zadd +zrem +zremrangebyscore"

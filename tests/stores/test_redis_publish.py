@@ -350,14 +350,16 @@ async def test_a_fleets_batch_of_another_store_is_refused(world):
 
 
 async def test_a_fleets_batch_goes_into_a_transaction_of_ones_own(world):
-    """Its ids are recorded with what is written elsewhere; how far polling got follows when the block ends."""
+    """Its ids and how far polling got are recorded with what is written elsewhere."""
     api = FleetApi()
     api.post("1", "a")
     async with fleet_of(api, store=world.store) as fleet:
         fleet.add("1", TOKEN)
         async with await next_of(fleet) as batch:
-            await world.store.record(batch.scope, [status.key for status in batch.statuses], None, batch.now)
+            keys = [status.key for status in batch.statuses]
+            await world.store.record(batch.scope, keys, batch.checkpoint, batch.now)
+            recorded = await world.store.load("1")
 
     assert batch.now == pytest.approx(api.now(), abs=60)
-    assert await world.store.unseen("1", [status.key for status in batch.statuses]) == set()
-    assert await world.store.load("1") is not None
+    assert await world.store.unseen("1", keys) == set()
+    assert await world.store.load("1") == recorded == batch.checkpoint

@@ -55,14 +55,13 @@ class Place:
         self.directory = directory
         self.posted = []
         self.variables = {
-            "GREEN_API_URL": api.url,
             "INTERVAL": "1",
             "PYTHONPATH": str(RECIPES),
             "PATH": os.environ["PATH"],
             **api.env,
             **variables,
         }
-        self.list_instances([api.id_instance, api.token])
+        self.list_instances([api.id_instance, api.token, api.url])
 
     def list_instances(self, *instances):
         (self.directory / "instances.json").write_text(json.dumps(instances))
