@@ -413,6 +413,7 @@ class InstanceBatch:
         self._keys: Final = frozenset(status.key for status in self.statuses)
         self._left = set(self._keys)
         self._is_whole = False
+        self._awaits_publishing = False
         self._lock = anyio.Lock(fast_acquire=True)
 
     @property
@@ -442,11 +443,16 @@ class InstanceBatch:
 
         await self._record(keys)
 
-    async def _commit_by(self, store: Store, record: Record) -> None:
-        """Commit what is left by a function of the store that does more than its `record`."""
+    def _begin_publishing(self, store: Store) -> None:
+        """Let nothing be recorded at the end of the block, unless `_commit_by` has."""
         self._check_entered()
         self._member.feed.check_store(store)
+        self._awaits_publishing = True
+
+    async def _commit_by(self, record: Record) -> None:
+        """Commit what is left by a function of the store that does more than its `record`."""
         await self._record(self._keys, record)
+        self._awaits_publishing = False
 
     async def __aenter__(self) -> Self:
         # No await: a cancellation delivered here, between the loop and the block, would drop the batch.
@@ -463,7 +469,7 @@ class InstanceBatch:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if exc_type is None:
+            if exc_type is None and not self._awaits_publishing:
                 await self._record(self._keys)
         finally:
             self._state = "ended"

@@ -55,9 +55,11 @@ class Batch:
         """
         await self._feed.deliver(self.statuses, self.checkpoint)
 
-    async def _commit_by(self, store: Store, record: Record) -> None:
-        """Commit by a function of the store that does more than its `record`."""
+    def _begin_publishing(self, store: Store) -> None:
         self._feed.check_store(store)
+
+    async def _commit_by(self, record: Record) -> None:
+        """Commit by a function of the store that does more than its `record`."""
         await self._feed.deliver(self.statuses, self.checkpoint, record)
 
 

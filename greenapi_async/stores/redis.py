@@ -23,20 +23,23 @@ if TYPE_CHECKING:
     from greenapi_async.poller import Batch
 
 # Ids and checkpoint share one sorted set: eviction, or losing the end of the append-only file, loses both or neither.
-# Reads come first, then the writes that may be refused: a script that fails midway is not rolled back. An entry is
-# written before its id, and ids before the checkpoint: if the file ends inside a script, some versions replay its
-# beginning.
+# Reads come first, then the writes that may be refused, for which those of nobody stand in: a script that fails midway
+# is not rolled back. An entry is written before its id, and ids before the checkpoint: if the file ends inside a script,
+# some versions replay its beginning.
 _RECORD: Final = """
 local instance, stream = KEYS[1], KEYS[2]
 local now, checkpoint, scope, maxlen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local step = stream and 2 or 1
 local before = redis.call('ZRANGEBYSCORE', instance, '+inf', '+inf')
 local new = {}
+local nobody = '\254'
 for i = 5, #ARGV, step do
     if not redis.call('ZSCORE', instance, ARGV[i]) then
         new[#new + 1] = i
     end
 end
+redis.call('ZADD', instance, 'XX', now, nobody)
+redis.call('ZREM', instance, nobody)
 for _, i in ipairs(stream and new or {}) do
     if maxlen ~= '' then
         redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', 'instance', scope, '__data__', ARGV[i + 1])
@@ -61,13 +64,17 @@ _CHECKPOINT: Final = b"\xff"  # No id begins so: it is no UTF-8.
 _FORMAT: Final = "1"
 _OLDEST: Final = (6, 2)  # ZMSCORE.
 _MAY_PASS: Final = re.compile(
-    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY)\b"
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|Script killed)\b"
 )  # Those without a class, or in 6.2.
 _ONE_TAG: Final = 'give prefix and stream one hash tag, as in "{greenapi}:" and "{greenapi}:statuses"'
 _LOG_IN: Final = "give the client the password, as in redis://:password@host"
 _ADVICE: Final = {
     "WRONGTYPE": "another program has keys of this prefix, or the stream's name",
     "unknown command": "Redis must be 6.2 or later",
+    "can't run this command": "the account needs the commands that docs/en/how-to/many-machines.md lists",
+    "Moved": "this is a node of a cluster: make the client as a RedisCluster",
+    "Cluster mode is not enabled": "make the client as a Redis, or let the account run CLUSTER",
+    "invalid username-password": "check the password",
     "HELLO must be called": _LOG_IN,
     "Authentication required": _LOG_IN,
     "CrossSlot": _ONE_TAG,
@@ -98,13 +105,14 @@ class RedisStore:
         self, client: "Redis | RedisCluster", *, prefix: str = "greenapi:", timeout: float = 10.0
     ) -> None:
         _check_client(client)
-        if not isinstance(prefix, str):
+        if not _is_key(prefix):
             raise ConfigurationError("prefix must be a string, what the keys begin with")
 
         if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
             raise ConfigurationError("timeout must be a positive number of seconds")
 
         self._client = client
+        self._pool = getattr(client, "connection_pool", None)  # Each node of a cluster has its own.
         self._prefix = prefix
         self._timeout = timeout
         self._is_checked = False
@@ -163,10 +171,13 @@ class RedisStore:
             ConfigurationError: an argument is wrong, or the batch has another store.
             RuntimeError: the block of a fleet's batch has not begun, or has ended.
         """
-        if not isinstance(stream, str) or not stream:
+        batch._begin_publishing(self)  # noqa: SLF001 - the batch's half of it, of no use without a store's.
+        if not _is_key(stream) or stream in {"", self._key(batch.scope)}:
             raise ConfigurationError("stream must be a string, the key of a stream")
 
-        if maxlen is not None and (not isinstance(maxlen, int) or isinstance(maxlen, bool) or maxlen < 1):
+        if maxlen is not None and (
+            not isinstance(maxlen, int) or isinstance(maxlen, bool) or not 0 < maxlen < 2**63
+        ):
             raise ConfigurationError("maxlen must be an integer of 1 or more")
 
         items = {status.key: _json(status) for status in batch.statuses}
@@ -179,7 +190,7 @@ class RedisStore:
             keys = [self._key(scope), stream]
             appended = await self._script(keys, [repr(now), _written(checkpoint), scope, bound, *entries])
 
-        await batch._commit_by(self, record)  # noqa: SLF001 - the poller's half of it, of no use without a store's.
+        await batch._commit_by(record)  # noqa: SLF001
         return appended
 
     async def aclose(self) -> None:
@@ -212,7 +223,7 @@ class RedisStore:
     async def _bounded(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Await a call within the store's timeout: the client's own may not cover a frozen server."""
         from redis.exceptions import ConnectionError as Disconnected
-        from redis.exceptions import RedisClusterException, RedisError
+        from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
 
         try:
             with anyio.fail_after(self._timeout):
@@ -226,20 +237,37 @@ class RedisStore:
             problem = StoreError(f"Redis did not respond within {self._timeout:g} seconds", retryable=True)
         except (RedisError, RedisClusterException, OSError) as error:
             problem = _problem(error)
+            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+                await self._disconnect()
+        except AttributeError:
+            if self._pool is not None:
+                raise
+
+            # RedisCluster's own, while a slot moves to a node that it has not seen.
+            problem = StoreError("Redis failed: the cluster is changing", retryable=True)
 
         raise problem
+
+    async def _disconnect(self) -> None:
+        """Close idle connections to a server that was demoted: its address may lead to another one now."""
+        if self._pool is not None:
+            with anyio.move_on_after(self._timeout):
+                await self._pool.disconnect(inuse_connections=False)
 
     async def _check(self) -> None:
         """Look at the server before the first command: its version, and whether it may throw away what is kept."""
         if not _is_on_asyncio():
             raise StoreError("RedisStore works on asyncio only, and this is trio: use SQLiteStore there")
 
-        from redis.exceptions import NoPermissionError
+        from redis.exceptions import ResponseError
 
         try:
             server, memory = await self._client.info("server"), await self._client.info("memory")
-        except NoPermissionError:
-            server, memory = {}, {}  # An account for a few commands only is a good idea.
+        except ResponseError:
+            server, memory = (
+                {},
+                {},
+            )  # An account for a few commands only is a good idea; some hosts disable INFO.
 
         version = str(server.get("redis_version", "6.2"))
         if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
@@ -270,6 +298,15 @@ def _check_client(client: object) -> None:
         raise ConfigurationError(
             "client must be made without decode_responses: ids are bytes that need not be UTF-8"
         )
+
+    # A replica lags: what it does not know yet may be taken for a first run.
+    if getattr(client, "read_from_replicas", False) or getattr(client, "load_balancing_strategy", None):
+        raise ConfigurationError("client must be made without read_from_replicas and load_balancing_strategy")
+
+
+def _is_key(value: object) -> bool:
+    """Return whether it is text that UTF-8 can hold."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _is_on_asyncio() -> bool:

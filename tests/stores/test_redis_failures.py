@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import time
+import warnings
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -14,7 +15,7 @@ from clients import client_of as api_client
 from old_redis import old_redis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
-from redis_servers import client_of, close, running, sentinel_of
+from redis_servers import client_of, close, forwarder, running, sentinel_of
 
 from greenapi_async import Checkpoint, ConfigurationError, StoreError
 from greenapi_async.simulator import Simulator
@@ -281,7 +282,7 @@ async def test_a_sentinel_promotes_and_polling_goes_on(tmp_path_factory, api):
                 poller = api_.poll(store=store)
                 for number in range(10):
                     posted.append(api.post("text")["idMessage"])
-                    await published(store, poller)
+                    await insistently(functools.partial(publish, store, poller))
                     if number == 5:
                         primary.kill()
 
@@ -292,13 +293,8 @@ async def test_a_sentinel_promotes_and_polling_goes_on(tmp_path_factory, api):
                 await close(each)
 
 
-async def published(store, poller):
-    """Poll and publish, as often as it takes."""
-
-    async def step():
-        await store.publish(await poller.poll_once(), "stream")
-
-    await insistently(step)
+async def publish(store, poller):
+    await store.publish(await poller.poll_once(), "stream")
 
 
 async def insistently(step):
@@ -311,6 +307,23 @@ async def insistently(step):
                 if not error.retryable:
                     raise
             await anyio.sleep(0.05)
+
+
+async def test_an_address_that_leads_to_another_primary_is_followed(server, tmp_path_factory):
+    """A connection that is kept leads to what was demoted, however long it is tried."""
+    with running(tmp_path_factory.mktemp("replica")) as replica:
+        async with forwarder(server.port) as address, store_of(address) as store:
+            await store.record("1", ["a"], MARKS, 5.0)
+            replica.ask("REPLICAOF", "127.0.0.1", str(server.port))
+            await until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up")
+            replica.ask("REPLICAOF", "NO", "ONE")
+            server.ask("REPLICAOF", "127.0.0.1", str(replica.port))
+            address.target = replica.port
+
+            assert (await failure_of(store.record("1", ["b"], LATER, 5.0))).retryable
+            await store.record("1", ["b"], LATER, 5.0)
+
+            assert await store.load("1") == LATER
 
 
 async def test_a_writer_without_replicas_may_pass(server, store):
@@ -361,6 +374,22 @@ async def test_an_account_needs_few_rights(server):
         assert await store.unseen("1", ["a", "c"]) == {"c"}
 
 
+@pytest.mark.parametrize("missing", ["zadd", "zrem", "xadd", "evalsha"])
+async def test_an_account_without_a_right_writes_nothing(server, api, missing):
+    """Half of a script would be in the stream, and again with every try."""
+    server.ask("ACL", "SETUSER", "poller", "on", ">secret", "allkeys", "+@all", f"-{missing}")
+    api.post("text")
+    async with (
+        store_of(server, username="poller", password="secret") as store,
+        api_client(api) as client,
+    ):
+        error = await failure_of(publish(store, client.poll(store=store)))
+
+        assert await in_stream(store) == []
+
+    assert not error.retryable
+
+
 async def test_an_account_without_rights_is_for_a_person(server):
     server.ask("ACL", "SETUSER", "guest", "on", ">secret", "-@all")
     async with store_of(server, username="guest", password="secret") as store:
@@ -380,6 +409,77 @@ async def test_a_damaged_checkpoint_is_left_alone(store, member):
     assert not error.retryable
     assert "greenapi:1" in str(error)
     assert await store._client.zrange("greenapi:1", 0, -1) == [member]
+
+
+@pytest.mark.parametrize("server", [("--rename-command", "INFO", "")], indirect=True, ids=["no INFO"])
+async def test_a_server_need_not_tell_about_itself(store):
+    """Some hosts disable `INFO`."""
+    await store.record("1", ["a"], MARKS, 5.0)
+
+    assert await store.load("1") == MARKS
+
+
+@pytest.mark.parametrize(
+    ("reply", "retryable", "says"),
+    [
+        ("MOVED 4735 127.0.0.1:1", False, "RedisCluster"),
+        ("ERR Error running script: Script killed by user with SCRIPT KILL.", True, "Script killed"),
+        ("READONLY You can't write against a read only replica.", True, "read only"),
+    ],
+)
+async def test_what_a_server_says_is_understood(reply, retryable, says):
+    async with old_redis("6.2.0", reply) as port:
+        client = Redis(port=port)
+        error = await failure_of(RedisStore(client, timeout=1.0).load("1"))
+        await close(client)
+
+    assert error.retryable == retryable
+    assert says in str(error)
+
+
+CLUSTER = ("--cluster-enabled", "yes")
+
+
+@pytest.mark.parametrize("server", [CLUSTER], indirect=True, ids=["cluster"])
+async def test_a_wrong_password_of_a_cluster_is_for_a_person(server):
+    server.ask("CONFIG", "SET", "requirepass", "right")
+    async with store_of(server, password="hunter2") as store:
+        error = await failure_of(store.load("1"))
+
+    assert not error.retryable
+    assert "check the password" in str(error)
+
+
+async def test_a_server_that_is_no_cluster_is_for_a_person(server):
+    client = RedisCluster(host="127.0.0.1", port=server.port)
+    error = await failure_of(RedisStore(client).load("1"))
+    await close(client)
+
+    assert not error.retryable
+    assert "make the client as a Redis" in str(error)
+
+
+@long
+@pytest.mark.parametrize("server", [CLUSTER], indirect=True, ids=["cluster"])
+async def test_a_slot_that_moves_to_a_new_node_may_pass(server, tmp_path_factory):
+    """redis-py does not know the node before the slot is there, and raises an AttributeError."""
+    with running(tmp_path_factory.mktemp("new"), *CLUSTER, has_slots=False) as node:
+        async with store_of(server) as store:
+            await store.record("1", ["a"], MARKS, 5.0)
+            server.ask("CLUSTER", "MEET", "127.0.0.1", node.port)
+            slot = server.ask("CLUSTER", "KEYSLOT", "greenapi:1")
+            old, new = (each.ask("CLUSTER", "MYID").decode() for each in (server, node))
+            await until(lambda: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"))
+            node.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", old)
+            server.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", new)
+            server.ask("MIGRATE", "127.0.0.1", node.port, "greenapi:1", 0, 5000)
+
+            assert (await failure_of(store.load("1"))).retryable
+
+            for each in (node, server):
+                each.ask("CLUSTER", "SETSLOT", slot, "NODE", new)
+            await insistently(functools.partial(store.load, "1"))
+            assert await store.load("1") == MARKS
 
 
 @pytest.mark.parametrize("version", ["6.0.16", "5.0.14"])
@@ -405,11 +505,19 @@ def test_trio_is_refused():
     anyio.run(main, backend="trio")
 
 
+def reading_from_replicas():
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # redis-py has another name for it since 5.3, and keeps this one.
+        return RedisCluster(host="127.0.0.1", read_from_replicas=True)
+
+
 @pytest.mark.parametrize(
     ("client", "says"),
     [
         (lambda: Redis(decode_responses=True), "decode_responses"),
         (lambda: RedisCluster(host="127.0.0.1", decode_responses=True), "decode_responses"),
+        (reading_from_replicas, "read_from_replicas"),
         (redis.Redis, "redis.asyncio"),
         (lambda: "redis://127.0.0.1", "redis.asyncio"),
     ],
@@ -421,7 +529,15 @@ def test_a_wrong_client_is_refused_at_once(client, says):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"prefix": None}, {"prefix": b"x"}, {"timeout": 0}, {"timeout": "1"}, {"timeout": True}]
+    "wrong",
+    [
+        {"prefix": None},
+        {"prefix": b"x"},
+        {"prefix": "\ud83c"},
+        {"timeout": 0},
+        {"timeout": "1"},
+        {"timeout": True},
+    ],
 )
 def test_arguments_are_checked(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):

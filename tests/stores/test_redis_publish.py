@@ -4,7 +4,7 @@ import functools
 import json
 import time
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import attrs
@@ -97,7 +97,7 @@ async def test_an_entry_is_read_by_from_dict(world, api):
 async def test_odd_statuses_are_json(world, api):
     """Half an emoji in an id has an escape; what no version knows goes as it came."""
     odd = {"idMessage": "\ud83c", "typeMessage": "hologram", "timestamp": 1_800_000_000, "depth": 3}
-    api.post_raw([odd])
+    api.post_raw(odd)
     batch = await world.batch()
 
     await world.store.publish(batch, world.stream)
@@ -299,6 +299,69 @@ async def test_a_fleets_batch_that_is_published_is_done_with(world):
         api.post("1", "b")
         async with await next_of(fleet) as batch:
             assert (ids_of(batch), batch.attempt) == (["b"], 0)
+
+
+async def publish_too_long(store, batch, _):
+    with anyio.move_on_after(0.2):
+        await store.publish(batch, "stream")
+
+
+async def publish_nowhere(store, batch, _):
+    with suppress(ConfigurationError):
+        await store.publish(batch, "")
+
+
+async def publish_too_little(store, batch, _):
+    with suppress(ConfigurationError):
+        await store.publish(batch, "stream", maxlen=0)
+
+
+@pytest.mark.parametrize("publish", [publish_too_long, publish_nowhere, publish_too_little])
+async def test_a_batch_that_could_not_be_published_comes_again(tmp_path, api, publish):
+    """A block that ends well would record what the stream never got."""
+    instances = FleetApi()
+    instances.post("1", "a")
+    with running(tmp_path) as server:
+        async with world_of(server, api) as world, fleet_of(instances, store=world.store) as fleet:
+            fleet.add("1", TOKEN)
+            batch = await next_of(fleet)
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            async with batch:
+                await publish(world.store, batch, world.stream)
+            server.ask("CONFIG", "SET", "maxmemory", "0")
+
+            async with await next_of(fleet) as batch:
+                await world.store.publish(batch, world.stream)
+
+            assert [each["idMessage"] for each in await world.published()] == ["a"]
+
+
+async def swallow_the_failure(world, api):
+    async with fleet_of(api, store=world.store) as fleet:
+        fleet.add("1", TOKEN)
+        async with await next_of(fleet) as batch:
+            with suppress(StoreError):
+                await world.store.publish(batch, world.stream)
+
+
+async def test_a_batch_whose_stream_is_none_is_not_recorded(world):
+    """That ends the fleet, and the next one has it again."""
+    api = FleetApi()
+    api.post("1", "a")
+    await world.redis.set(world.stream, "text")
+    with pytest.raises(StoreError, match="another program"):
+        await swallow_the_failure(world, api)
+
+    assert await world.store.unseen("1", ["a"]) == {"a"}
+
+
+async def test_the_stream_is_no_instance(world, api):
+    """It would take the key of one that was evicted."""
+    api.post("text")
+    batch = await world.batch()
+
+    with pytest.raises(ConfigurationError, match="stream"):
+        await world.store.publish(batch, world.store._key(batch.scope))
 
 
 async def test_a_fleet_waits_for_a_full_server(tmp_path, api):

@@ -1,18 +1,18 @@
-"""A Redis that answers by the book of a test: for versions that no package has any more."""
+"""A Redis that answers by the book of a test: for versions that no package has any more, and rare refusals."""
 
 import asyncio
 from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def old_redis(version):
-    """Listen as a server of that version; yields the port."""
+async def old_redis(version, refusal="ERR unknown command"):
+    """Listen as a server of that version, which refuses whatever is no greeting; yields the port."""
 
     async def serve(reader, writer):
         try:
             while header := await reader.readline():
                 words = [await _word(reader) for _ in range(int(header[1:]))]
-                writer.write(_reply(words, version))
+                writer.write(_reply(words, version, refusal))
         finally:
             writer.close()
 
@@ -26,7 +26,7 @@ async def _word(reader):
     return (await reader.readexactly(length + 2))[:-2]
 
 
-def _reply(words, version):
+def _reply(words, version, refusal):
     if words[0].upper() == b"INFO":
         text = f"# Server\r\nredis_version:{version}\r\n".encode()
         return b"$%d\r\n%s\r\n" % (len(text), text)
@@ -34,4 +34,4 @@ def _reply(words, version):
     if words[0].upper() == b"HELLO" and version.startswith("6"):
         return b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
 
-    return b"-ERR unknown command `%s`, with args beginning with: \r\n" % words[0]
+    return b"-%s\r\n" % refusal.encode()

@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import anyio
+import anyio.abc
 import pytest
 import redis as sync_redis
 from redis.asyncio import Redis, RedisCluster
@@ -37,10 +39,13 @@ def missing(name, package):
 class Server:
     """A server in a directory, which keeps its port and its data when it is started again."""
 
-    def __init__(self, directory, *options, name="redis-server", program_arguments=("--save", "")):
+    def __init__(
+        self, directory, *options, name="redis-server", program_arguments=("--save", ""), has_slots=True
+    ):
         self.port = free_port()
         self.directory = Path(directory)
         self.is_cluster = "--cluster-enabled" in options
+        self._takes_slots = self.is_cluster and has_slots
         self._command = [program(name), *program_arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--dir", str(directory), "--logfile", "log", *options]
         self._process = None
@@ -52,7 +57,7 @@ class Server:
     def start(self, *options):
         """Start it, and wait until it has loaded what it kept."""
         self._process = subprocess.Popen([*self._command, *options], stdin=subprocess.DEVNULL)
-        if self.is_cluster:
+        if self._takes_slots:
             self._take_every_slot()
         else:
             self._until(lambda server: server.ping())
@@ -110,9 +115,9 @@ class Server:
 
 
 @contextmanager
-def running(directory, *options, name="redis-server"):
+def running(directory, *options, **settings):
     """Run a server, and kill it in the end."""
-    server = Server(directory, *options, name=name)
+    server = Server(directory, *options, **settings)
     try:
         server.start()
         yield server
@@ -135,6 +140,47 @@ def sentinel_of(primary, directory):
         yield server
     finally:
         server.kill()
+
+
+class Forwarder:
+    """An address that leads to a server, and may lead to another one later."""
+
+    is_cluster = False
+
+    def __init__(self, target):
+        self.target = target
+        self.url = ""
+
+    async def forward(self, stream):
+        async with (
+            stream,
+            await anyio.connect_tcp("127.0.0.1", self.target) as there,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(self._pass_on, stream, there, tasks.cancel_scope)
+            tasks.start_soon(self._pass_on, there, stream, tasks.cancel_scope)
+
+    @staticmethod
+    async def _pass_on(source, sink, scope):
+        with suppress(anyio.BrokenResourceError):
+            async for data in source:
+                await sink.send(data)
+        scope.cancel()
+
+
+@asynccontextmanager
+async def forwarder(port):
+    """Forward connections to a port of this machine, or of what `target` names later."""
+    address = Forwarder(port)
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        here = listener.extra(anyio.abc.SocketAttribute.local_port)
+        address.url = f"redis://127.0.0.1:{here}/0"
+        tasks.start_soon(listener.serve, address.forward)
+        yield address
+        tasks.cancel_scope.cancel()
 
 
 def client_of(server, **options):
