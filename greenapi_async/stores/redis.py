@@ -67,12 +67,14 @@ _MAY_PASS: Final = re.compile(
     r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|Script killed)\b"
 )  # Those without a class, or in 6.2.
 _ONE_TAG: Final = 'give prefix and stream one hash tag, as in "{greenapi}:" and "{greenapi}:statuses"'
+_A_CLUSTER: Final = "this is a node of a cluster: make the client as a RedisCluster"
 _LOG_IN: Final = "give the client the password, as in redis://:password@host"
 _ADVICE: Final = {
     "WRONGTYPE": "another program has keys of this prefix, or the stream's name",
     "unknown command": "Redis must be 6.2 or later",
     "can't run this command": "the account needs the commands that docs/en/how-to/many-machines.md lists",
-    "Moved": "this is a node of a cluster: make the client as a RedisCluster",
+    "MovedError": _A_CLUSTER,
+    "MOVED": _A_CLUSTER,  # redis-py 5.
     "Cluster mode is not enabled": "make the client as a Redis, or let the account run CLUSTER",
     "invalid username-password": "check the password",
     "HELLO must be called": _LOG_IN,
