@@ -224,7 +224,7 @@ async def test_an_evicted_instance_is_forgotten_as_a_whole(server, store, caplog
         await insistently(functools.partial(store.record, str(scope), ids, MARKS, 5.0))
 
     kept = [(await store.load(str(scope)), await store.unseen(str(scope), ids)) for scope in range(100)]
-    assert {checkpoint for checkpoint, _ in kept} == {MARKS, None}
+    assert None in {checkpoint for checkpoint, _ in kept} <= {MARKS, None}
     assert all(unseen == (set(ids) if checkpoint is None else set()) for checkpoint, unseen in kept)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
         "Redis may evict what is stored (maxmemory-policy is allkeys-random), and statuses would come again: set noeviction"
