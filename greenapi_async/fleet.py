@@ -446,8 +446,8 @@ class InstanceBatch:
     def _begin_publishing(self, store: Store) -> None:
         """Let nothing be recorded at the end of the block, unless `_commit_by` has."""
         self._check_entered()
-        self._member.feed.check_store(store)
         self._awaits_publishing = True
+        self._member.feed.check_store(store)
 
     async def _commit_by(self, record: Record) -> None:
         """Commit what is left by a function of the store that does more than its `record`."""

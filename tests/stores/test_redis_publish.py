@@ -316,7 +316,14 @@ async def publish_too_little(store, batch, _):
         await store.publish(batch, "stream", maxlen=0)
 
 
-@pytest.mark.parametrize("publish", [publish_too_long, publish_nowhere, publish_too_little])
+async def publish_from_another_store(store, batch, stream):
+    with suppress(ConfigurationError):
+        await RedisStore(store._client).publish(batch, stream)
+
+
+@pytest.mark.parametrize(
+    "publish", [publish_too_long, publish_nowhere, publish_too_little, publish_from_another_store]
+)
 async def test_a_batch_that_could_not_be_published_comes_again(tmp_path, api, publish):
     """A block that ends well would record what the stream never got."""
     instances = FleetApi()
