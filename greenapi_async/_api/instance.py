@@ -188,7 +188,7 @@ def _checked_id(id_instance: object) -> str:
 def _checked_token(token: Secret, id_instance: str) -> Secret:
     if not token.reveal():
         raise ConfigurationError(
-            f"api_token_instance of instance {id_instance} must be a string without whitespace "
+            f"api_token_instance must be a string without whitespace, and that of instance {id_instance} is not "
             "(GREEN_API_TOKEN_INSTANCE)"
         )
 

@@ -28,7 +28,7 @@ _PLAIN: dict[int, tuple[type[ResponseError], str]] = {
     401: (AuthenticationError, "the API does not know this token: check it (GREEN_API_TOKEN_INSTANCE)"),
     403: (
         AccessDeniedError,
-        "access denied: beta access not granted (ask support), wrong id_instance or api_url, or suspended",
+        "access denied: beta access not granted (ask support), wrong id_instance (GREEN_API_ID_INSTANCE) or api_url, or suspended",
     ),
     404: (NotFoundError, "no such method at this address: check api_url (GREEN_API_URL)"),
 }
