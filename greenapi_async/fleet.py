@@ -22,13 +22,14 @@ from greenapi_async._fleet.roster import Roster, Seat
 from greenapi_async._http.exchange import HttpxClient
 from greenapi_async._http.loops import call_soon, running_loop
 from greenapi_async._polling.backoff import pause
-from greenapi_async._polling.feed import Feed, Found, Record
+from greenapi_async._polling.feed import Feed, Found
 from greenapi_async._polling.origin import Start
 from greenapi_async.client import AsyncStatusesClient, client_of
 from greenapi_async.errors import ClientClosedError, GreenApiError, StoreError, TransportError
 from greenapi_async.events import Event, Health
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
+from greenapi_async.stores.base import Record
 
 if TYPE_CHECKING:
     import os

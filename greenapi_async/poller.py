@@ -14,12 +14,12 @@ import attrs
 from greenapi_async._api.instance import Instance
 from greenapi_async._polling import handling
 from greenapi_async._polling.backoff import pause
-from greenapi_async._polling.feed import Feed, Record
 from greenapi_async._polling.ladder import Ladder
 from greenapi_async.errors import ConfigurationError, GreenApiError
 from greenapi_async.events import Event, Health
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
+from greenapi_async.stores.base import Record
 
 Delivery: TypeAlias = Literal["at-least-once", "at-most-once"]
 
@@ -40,12 +40,16 @@ class Batch:
     scope: str
     statuses: Sequence[Status]
     checkpoint: Checkpoint | None = attrs.field(repr=False)
-    _feed: Feed = attrs.field(repr=False)
+    _deliver: Callable[[Sequence[Status], Checkpoint | None, Record | None], Awaitable[None]] = attrs.field(
+        repr=False
+    )
+    _server_now: Callable[[], float] = attrs.field(repr=False)
+    _check_store: Callable[[Store], None] = attrs.field(repr=False)
 
     @property
     def now(self) -> float:
         """The server's time now, in UNIX seconds, to record the statuses with."""
-        return self._feed.server_now()
+        return self._server_now()
 
     async def commit(self) -> None:
         """Record the statuses as handled, and that polling got this far: both or neither.
@@ -53,14 +57,14 @@ class Batch:
         Raises:
             StoreError: the store failed, and nothing is recorded; call it again if that is `retryable`.
         """
-        await self._feed.deliver(self.statuses, self.checkpoint)
+        await self._deliver(self.statuses, self.checkpoint, None)
 
     def _begin_publishing(self, store: Store) -> None:
-        self._feed.check_store(store)
+        self._check_store(store)
 
     async def _commit_by(self, record: Record) -> None:
         """Commit by a function of the store that does more than its `record`."""
-        await self._feed.deliver(self.statuses, self.checkpoint, record)
+        await self._deliver(self.statuses, self.checkpoint, record)
 
 
 class StatusPoller:
@@ -89,6 +93,8 @@ class StatusPoller:
         on_event: Callable[[Event], None] | None,
         clock: Callable[[], float],
     ) -> None:
+        from greenapi_async._polling.feed import Feed
+
         self._instance = instance
         self._interval = ladder.interval
         self._delivery = delivery
@@ -326,7 +332,12 @@ class StatusPoller:
         self._instance.check_open()
         statuses, checkpoint = await self._feed.poll(loads=loads)
         return Batch(
-            scope=self._instance.id_instance, statuses=statuses, checkpoint=checkpoint, feed=self._feed
+            scope=self._instance.id_instance,
+            statuses=statuses,
+            checkpoint=checkpoint,
+            deliver=self._feed.deliver,
+            server_now=self._feed.server_now,
+            check_store=self._feed.check_store,
         )
 
 

@@ -1,6 +1,6 @@
 """One instance's feed: requests the window that is due, finds what is new in it, and records what was handled."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ from greenapi_async.errors import ConfigurationError, GreenApiError, StoreError
 from greenapi_async.events import Event, Health, Polled
 from greenapi_async.models import Status
 from greenapi_async.stores import Checkpoint, Store
+from greenapi_async.stores.base import Record
 
 if TYPE_CHECKING:
     from greenapi_async._polling.journal import Log
@@ -26,9 +27,6 @@ _KEPT = 31 * 86_400.0  # The API keeps a status for 30 days, so its id must be k
 _T = TypeVar("_T")
 Found: TypeAlias = tuple[list[Status], Checkpoint | None]
 """What is new, oldest first, and how far polling got once it is handled, or None where the response does not tell."""
-
-Record: TypeAlias = Callable[[str, Iterable[str], Checkpoint | None, float], Awaitable[None]]
-"""A store's `record`, or what does more than that."""
 
 
 class Feed:

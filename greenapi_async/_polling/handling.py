@@ -2,11 +2,13 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from greenapi_async._polling.journal import Journal
 from greenapi_async.errors import ConfigurationError
 from greenapi_async.models import Status
+
+if TYPE_CHECKING:
+    from greenapi_async._polling.journal import Journal
 
 Handler: TypeAlias = Callable[[Status], Awaitable[object]]
 SetAside: TypeAlias = Callable[[Status, Exception], Awaitable[object]]
@@ -35,7 +37,7 @@ async def handle(
     *,
     attempts: int | None,
     set_aside: SetAside | None,
-    journal: Journal,
+    journal: "Journal",
     pause: Callable[[int], Awaitable[None]],
 ) -> None:
     """Try a status until it is handled or set aside; without `set_aside`, raise what the handler raises.

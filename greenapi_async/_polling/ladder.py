@@ -55,7 +55,7 @@ _JITTER = 1.0
 Marks: TypeAlias = tuple[float, ...]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Plan:
     """A request: the rung it is for, and the minutes of its window."""
 

@@ -23,7 +23,7 @@ _DRIFT: Final = 0.001
 _CONTRADICTIONS: Final = 3
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Reading:
     """The server's time when it looked up a response: no earlier than this, no later than that."""
 

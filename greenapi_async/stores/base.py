@@ -1,7 +1,7 @@
 """What a store keeps for a poller: the statuses it handled, and how far it got."""
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -48,3 +48,7 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Close what the store has open; idempotent."""
+
+
+Record: TypeAlias = Callable[[str, Iterable[str], Checkpoint | None, float], Awaitable[None]]
+"""A store's `record`, or what does more than that."""
