@@ -23,11 +23,8 @@ log = logging.getLogger("shards")
 async def main(credentials: list[list[str]]) -> None:
     store = RedisStore(Redis.from_url(os.environ["REDIS_URL"]))
     async with Fleet(interval=INTERVAL, store=store) as fleet:
-        for (
-            id_instance,
-            token,
-            api_url,
-        ) in credentials:  # If the API rejects a token, only that instance stops.
+        # If the API rejects a token, only that instance stops.
+        for id_instance, token, api_url in credentials:
             fleet.add(id_instance, token, api_url=api_url)
 
         log.info("polling %d instances", len(credentials))

@@ -60,12 +60,12 @@ if checkpoint ~= '' then
 end
 return #new
 """
+_SHA1: Final = hashlib.sha1(_RECORD.encode(), usedforsecurity=False).hexdigest()
 _CHECKPOINT: Final = b"\xff"  # No id begins so: it is no UTF-8.
 _FORMAT: Final = "1"
 _OLDEST: Final = (6, 2)  # ZMSCORE.
-_MAY_PASS: Final = re.compile(
-    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|Script killed)\b"
-)  # Those without a class, or in 6.2.
+# Those without a class, or in 6.2.
+_MAY_PASS: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|Script killed)\b")
 _ONE_TAG: Final = 'give prefix and stream one hash tag, as in "{greenapi}:" and "{greenapi}:statuses"'
 _A_CLUSTER: Final = "this is a node of a cluster: make the client as a RedisCluster"
 _LOG_IN: Final = "give the client the password, as in redis://:password@host"
@@ -212,11 +212,9 @@ class RedisStore:
         """Run the script by its SHA-1, and send its source if the server has not cached it."""
         from redis.exceptions import NoScriptError
 
-        name = hashlib.sha1(_RECORD.encode(), usedforsecurity=False).hexdigest()
-
         async def run() -> Any:
             with suppress(NoScriptError):
-                return await self._client.execute_command("EVALSHA", name, len(keys), *keys, *arguments)
+                return await self._client.execute_command("EVALSHA", _SHA1, len(keys), *keys, *arguments)
 
             return await self._client.execute_command("EVAL", _RECORD, len(keys), *keys, *arguments)
 
